@@ -1,0 +1,18 @@
+//! ElixirScope Foundation: configuration, an event store and telemetry in one process, for hosts in any
+//! language.
+//!
+//! The rooms: [`config`] (typed values, lock-free reads), [`events`] (append, find), [`telemetry`]
+//! (counters, gauges, histograms), wired together by [`foundation`], opened with [`options`]. Below them
+//! [`runtime`] (clock, threads, queues, handles), [`storage`] (files) and [`error`]. The C ABI is
+//! `ffi`, switched on by the feature `capi`.
+
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod config;
+pub mod error;
+pub mod events;
+#[cfg(feature = "capi")]
+pub mod ffi;
+pub mod runtime;
+pub mod storage;
+pub mod telemetry;
