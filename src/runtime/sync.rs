@@ -2,12 +2,14 @@
 //! is built with `--cfg loom`, so that the models run the very code that ships.
 
 #[cfg(not(loom))]
+#[allow(unused_imports, reason = "the set is the same for both, whichever part of it is in use")]
 pub(crate) use std::sync::{
     Condvar, Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
 };
 
 #[cfg(loom)]
+#[allow(unused_imports, reason = "as above")]
 pub(crate) use loom::sync::{
     Condvar, Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
