@@ -1,0 +1,86 @@
+# ElixirScope Foundation: every command of the project. `make help` lists them.
+#
+# What a target needs beyond Rust, gcc and Python is installed from the distribution by scripts/need.sh,
+# which says so; without root it says what to install and stops. A second run does no work twice.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+CARGO ?= cargo
+PROGRAM_LOG := build/demo/system.log
+# One package of dpkg's lines: "… libc6:amd64 …" is correlated by "libc6".
+PROGRAM_LOG_PATTERN := ([a-z0-9][a-z0-9+.-]+):(amd64|arm64|all|i386)
+# promtool is unpacked there by scripts/need.sh, because the package that has it starts a server.
+export PATH := $(CURDIR)/build/tools/usr/bin:$(PATH)
+
+.PHONY: help setup deps build header test test-rust test-models test-c test-elixir test-long lint \
+        demo demo-c demo-elixir bench bench-docs clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+
+setup: ## install what is missing, from the distribution
+	@scripts/need.sh all
+deps: setup ## the same as setup
+
+build: ## the shared and the static C library, the header and a pkg-config file, into build/
+	@scripts/need.sh rust gcc
+	@scripts/build_libraries.sh
+
+header: ## write the C header and the tables generated from the error codes, for committing
+	ESF_REGENERATE=1 $(CARGO) test --locked --quiet --test header --test generated
+
+test: setup ## every test of every language, and the linters; the last line is the count
+	@scripts/suite.py
+
+test-rust: ## unit, property, contract and documentation tests of the core
+	@scripts/need.sh rust gcc promtool
+	$(CARGO) test --locked --workspace --all-targets
+	$(CARGO) test --locked --workspace --doc
+
+test-models: ## the loom models of the lock-free structures: every interleaving
+	@scripts/need.sh rust gcc
+	RUSTFLAGS="--cfg loom" CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+	  $(CARGO) test --locked --lib --no-default-features --target-dir target-loom --release loom_
+
+test-c: ## the C ABI: compilers, sanitizers, valgrind, symbols
+	@scripts/need.sh rust gcc g++ valgrind promtool
+	@tests/c/run.sh
+
+test-elixir: ## the Elixir binding: format, warnings, tests, dialyzer
+	@scripts/need.sh rust gcc elixir dialyzer
+	@scripts/test_elixir.sh
+
+test-long: setup ## the same properties and models, searched much further
+	PROPTEST_CASES=20000 $(CARGO) test --locked --release --workspace
+	$(MAKE) --no-print-directory test-models LOOM_MAX_PREEMPTIONS=4
+
+lint: ## formatters and linters of every language, and the rules of the tree
+	@scripts/need.sh rust clang-format shellcheck
+	@scripts/lint.sh
+
+demo: demo-elixir ## a real program traced through Elixir, then what it wrote read by C
+	@scripts/demo_c.sh build/demo/trace.jsonl '"correlation_id":"([^"]+)"'
+
+demo-elixir: ## the Elixir half of the demo
+	@scripts/need.sh rust gcc elixir
+	@scripts/demo_elixir.sh build/demo/trace.jsonl
+
+demo-c: build $(PROGRAM_LOG) ## the C program on a million lines of this machine's own logs
+	@scripts/demo_c.sh $(PROGRAM_LOG) '$(PROGRAM_LOG_PATTERN)'
+
+$(PROGRAM_LOG): scripts/make_log.py
+	@scripts/make_log.py --lines 1000000 $@
+
+bench: ## ours beside its floors, one process, medians of alternating rounds; JSON in target/bench/
+	@scripts/need.sh rust gcc
+	@scripts/build_libraries.sh
+	$(CARGO) run --locked --release --package foundation-benches -- run
+
+bench-docs: ## write docs/performance.md from what `make bench` measured last
+	$(CARGO) run --locked --release --package foundation-benches -- report docs/performance.md
+
+clean: ## remove everything that was built
+	rm -rf target target-loom build bindings/elixir/_build

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# The Elixir binding's own checks: format, a compilation without warnings, ExUnit, dialyzer.
+# The table of types of OTP and Elixir that dialyzer needs is made once, into build/plt/.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+export MIX_ENV=test
+
+cd bindings/elixir
+mix format --check-formatted
+mix compile --warnings-as-errors
+mix test
+
+elixir_lib=$(elixir -e 'IO.puts(Path.dirname(to_string(:code.lib_dir(:elixir))))')
+versions=$(elixir -e 'IO.puts("otp" <> System.otp_release() <> "-elixir" <> System.version())')
+plt="$root/build/plt/$versions.plt"
+if [ ! -f "$plt" ]; then
+    echo "dialyzer: making the table of types of OTP and Elixir, once: build/plt/$versions.plt"
+    mkdir -p "$root/build/plt"
+    # Elixir's own code has calls to optional applications: those warnings are not ours.
+    dialyzer --build_plt --output_plt "$plt.new" --apps erts kernel stdlib crypto \
+        -r "$elixir_lib/elixir/ebin" "$elixir_lib/logger/ebin" >"$plt.log" 2>&1 || [ $? -eq 2 ]
+    mv "$plt.new" "$plt"
+fi
+dialyzer --plt "$plt" -Wunknown -r _build/test/lib/elixir_scope/ebin
+echo "dialyzer: no warnings"
