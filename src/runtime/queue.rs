@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::clock::{Clock, SystemClock};
-use super::sync::{Condvar, Mutex, MutexGuard, lock};
+use super::deadline::Deadline;
+use super::sync::{Condvar, Mutex, lock, wait_timeout};
 use crate::error::{Code, Error, Result};
 
 /// What an item is about, so that a newer one can take the place of an unread older one.
@@ -145,8 +145,7 @@ impl<T: Keyed> Queue<T> {
 
     /// The oldest unread item; waits for one up to `timeout`. What is in a closed queue is still read.
     pub fn pop_timeout(&self, timeout: Duration) -> Pop<T> {
-        let deadline =
-            SystemClock.boot_ns().saturating_add(i64::try_from(timeout.as_nanos()).unwrap_or(i64::MAX));
+        let deadline = Deadline::after(timeout);
         let mut inner = lock(&self.inner);
         loop {
             if let Some(item) = inner.pop_front() {
@@ -157,11 +156,11 @@ impl<T: Keyed> Queue<T> {
             if inner.closed {
                 return Pop::Closed;
             }
-            let left = deadline.saturating_sub(SystemClock.boot_ns());
-            if std::mem::take(&mut inner.woken) || left <= 0 {
+            if std::mem::take(&mut inner.woken) {
                 return Pop::TimedOut;
             }
-            inner = self.wait(inner, Duration::from_nanos(left as u64));
+            let Some(left) = deadline.left() else { return Pop::TimedOut };
+            inner = wait_timeout(&self.changed, inner, left);
         }
     }
 
@@ -224,14 +223,6 @@ impl<T: Keyed> Queue<T> {
         inner.descriptor = Some(unsafe { OwnedFd::from_raw_fd(raw) });
         inner.signal();
         Ok(raw)
-    }
-
-    fn wait<'a>(&self, guard: MutexGuard<'a, Inner<T>>, timeout: Duration) -> MutexGuard<'a, Inner<T>> {
-        match self.changed.wait_timeout(guard, timeout) {
-            Ok((guard, _)) => guard,
-            // As with `lock`: the queue is whole at every step, so a holder's panic changes nothing.
-            Err(poisoned) => poisoned.into_inner().0,
-        }
     }
 }
 
