@@ -19,7 +19,6 @@ package_of() {
     case $1 in
         gcc) echo "gcc libc6-dev" ;;
         dialyzer) echo "erlang-dialyzer" ;;
-        elixir) echo "elixir erlang-dev erlang-tools" ;;
         *) echo "$1" ;;
     esac
 }
@@ -63,7 +62,7 @@ need_promtool() {
     say "unpacking promtool of the distribution's package prometheus into build/tools"
     local download
     download=$(mktemp -d)
-    if ! (cd "$download" && apt-get download -qq prometheus >&2 && dpkg-deb -x prometheus_*.deb unpacked); then
+    if ! (cd "$download" && apt-get download -qq -o APT::Sandbox::User=root prometheus >&2 && dpkg-deb -x prometheus_*.deb unpacked); then
         rm -rf "$download"
         say "could not download it; install it with: apt-get install prometheus"
         exit $cannot
