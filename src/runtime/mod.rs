@@ -5,4 +5,7 @@ pub mod deadline;
 pub mod handle;
 pub mod pool;
 pub mod queue;
+pub mod stop;
+pub mod supervisor;
 pub(crate) mod sync;
+pub(crate) mod thread;

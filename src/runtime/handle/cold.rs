@@ -366,6 +366,27 @@ mod loom_tests {
         });
     }
 
+    /// A value is published whole: a handle that was passed on without ordering is not found, or found
+    /// with its value (loom checks the cell for races).
+    #[test]
+    fn loom_cold_insert_publishes_whole() {
+        loom::model(|| {
+            let table = Arc::new(ColdTable::new(Tag::Cursor, 1));
+            let passed = Arc::new(AtomicU64::new(0));
+            let writer = {
+                let (table, passed) = (table.clone(), passed.clone());
+                thread::spawn(move || {
+                    let handle = table.insert(7_u32).unwrap();
+                    passed.store(handle, Ordering::Relaxed);
+                })
+            };
+            if let Ok(pin) = table.pin(passed.load(Ordering::Relaxed)) {
+                assert_eq!(*pin, 7);
+            }
+            writer.join().unwrap();
+        });
+    }
+
     /// Two removals: one gets the value.
     #[test]
     fn loom_cold_removal_succeeds_once() {
