@@ -141,5 +141,9 @@ fn a_histogram_in_recycled_memory_is_empty() {
         histogram.owner.0.contended(CONTENDED);
         assert!(histogram.record(7.0) && histogram.record(1e-3) && histogram.record(0.0));
         assert!(!histogram.record(-1.0));
+        let raw = histogram.raw();
+        drop(histogram);
+        // SAFETY: the word was a histogram's. A stale handle like this must leave no trace in the next owner.
+        assert!(unsafe { Histogram::record_raw(raw, 5.0) });
     }
 }
