@@ -1,0 +1,159 @@
+//! The machine's file system.
+
+#![allow(clippy::disallowed_methods, reason = "this is the seam")]
+
+use std::fs::{self, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::{Failure, File, Lock, Storage};
+use crate::error::Result;
+
+/// Files on disk. Paths are taken as they are; every descriptor is closed on exec.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealStorage;
+
+#[derive(Debug)]
+struct RealFile {
+    file: fs::File,
+    path: PathBuf,
+}
+
+/// How much of a lock file is read to name its holder.
+const HOLDER_BYTES: u64 = 256;
+
+impl Storage for RealStorage {
+    fn create_new(&self, path: &Path) -> Result<Box<dyn File>> {
+        open(OpenOptions::new().read(true).append(true).create_new(true), "create", path)
+    }
+
+    fn open_append(&self, path: &Path) -> Result<Box<dyn File>> {
+        open(OpenOptions::new().read(true).append(true), "open", path)
+    }
+
+    fn open_read(&self, path: &Path) -> Result<Box<dyn File>> {
+        open(OpenOptions::new().read(true), "open", path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        fs::rename(from, to).map_err(|cause| failed(cause, "rename", from).with("to", to.to_string_lossy()))
+    }
+
+    fn remove(&self, path: &Path) -> Result<()> {
+        fs::remove_file(path).map_err(|cause| failed(cause, "remove", path))
+    }
+
+    fn list(&self, directory: &Path) -> Result<Vec<String>> {
+        let read = || {
+            let mut names = Vec::new();
+            for entry in fs::read_dir(here(directory))? {
+                names.extend(entry?.file_name().into_string());
+            }
+            Ok(names)
+        };
+        let mut names = read().map_err(|cause| failed(cause, "list", directory))?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn create_dir_all(&self, directory: &Path) -> Result<()> {
+        fs::create_dir_all(here(directory)).map_err(|cause| failed(cause, "create", directory))
+    }
+
+    fn sync_dir(&self, directory: &Path) -> Result<()> {
+        let sync = || fs::File::open(here(directory))?.sync_all();
+        sync().map_err(|cause| failed(cause, "sync", directory))
+    }
+
+    fn exists(&self, path: &Path) -> Result<bool> {
+        fs::exists(path).map_err(|cause| failed(cause, "look for", path))
+    }
+
+    fn lock(&self, path: &Path, holder: &str) -> Result<Lock> {
+        let fail = |cause| failed(cause, "lock", path);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = options.open(path).map_err(fail)?;
+        // This is flock: it belongs to the open file, so it also keeps out another copy of the library in
+        // this process.
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut bytes = Vec::new();
+                // The name is a courtesy: the lock is held whether it can be read or not.
+                let _ = file.take(HOLDER_BYTES).read_to_end(&mut bytes);
+                let named = String::from_utf8_lossy(&bytes).trim().to_owned();
+                let holder = if named.is_empty() { "somebody unnamed".to_owned() } else { named };
+                return Err(Failure::Locked(holder).at("lock", path));
+            }
+            Err(TryLockError::Error(cause)) => return Err(fail(cause)),
+        }
+        let name = format!("{holder}, process {}\n", std::process::id());
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(name.as_bytes()))
+            .map_err(fail)?;
+        Ok(Lock::new(RealLock(file)))
+    }
+}
+
+/// An open file that is locked; closing it gives the lock back.
+struct RealLock(fs::File);
+
+impl Drop for RealLock {
+    fn drop(&mut self) {
+        // The file stays: removing it would let two newcomers lock two files of one name. Only the
+        // holder's name goes, and if that fails the name is merely out of date.
+        let _ = self.0.set_len(0);
+    }
+}
+
+impl File for RealFile {
+    fn write_all(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).map_err(|cause| failed(cause, "write", &self.path))
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        self.file.sync_data().map_err(|cause| failed(cause, "sync", &self.path))
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        let mut filled = 0;
+        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match self.file.read_at(rest, offset.saturating_add(filled as u64)) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+                Err(cause) => return Err(failed(cause, "read", &self.path)),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn len(&self) -> Result<u64> {
+        self.file
+            .metadata()
+            .map(|metadata| metadata.len())
+            .map_err(|cause| failed(cause, "measure", &self.path))
+    }
+}
+
+fn open(options: &OpenOptions, operation: &str, path: &Path) -> Result<Box<dyn File>> {
+    let file = options.open(path).map_err(|cause| failed(cause, operation, path))?;
+    // The system opens directories for reading and complains only later.
+    let metadata = file.metadata().map_err(|cause| failed(cause, operation, path))?;
+    if metadata.is_dir() {
+        return Err(Failure::IsADirectory.at(operation, path));
+    }
+    Ok(Box::new(RealFile { file, path: path.to_owned() }))
+}
+
+/// The directory of a bare file name is the current one.
+fn here(directory: &Path) -> &Path {
+    if directory.as_os_str().is_empty() { Path::new(".") } else { directory }
+}
+
+fn failed(cause: io::Error, operation: &str, path: &Path) -> crate::error::Error {
+    Failure::from(cause).at(operation, path)
+}

@@ -1,0 +1,3 @@
+//! Contract tests: one suite for every implementation of a seam.
+
+mod storage;

@@ -1,0 +1,297 @@
+//! What every storage does, and what is left after a crash.
+
+use std::path::{Path, PathBuf};
+
+use elixirscope_foundation::error::{Code, Error, Result};
+use elixirscope_foundation::storage::{
+    RealStorage, SimStorage, Storage, is_temporary, read_all, write_atomically, write_atomically_with,
+};
+
+/// A directory of its own on the machine's disk, removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("esf-contract-{name}-{}", std::process::id()));
+        RealStorage.create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Scratch {
+    #[allow(clippy::disallowed_methods, reason = "the seam removes no directories; a test may")]
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Runs a test on the real disk and on a simulated one.
+fn on_both(name: &str, test: impl Fn(&dyn Storage, &Path)) {
+    let scratch = Scratch::new(name);
+    test(&RealStorage, &scratch.0);
+    let simulated = SimStorage::new(1);
+    simulated.create_dir_all(Path::new("/data")).unwrap();
+    test(&simulated, Path::new("/data"));
+}
+
+fn kind(error: &Error) -> &str {
+    error.context()["kind"].as_str().unwrap()
+}
+
+fn read(storage: &dyn Storage, path: &Path) -> Result<String> {
+    read_all(storage, path, 1 << 20).map(|bytes| String::from_utf8(bytes).unwrap())
+}
+
+#[test]
+fn files_are_written_at_the_end_and_read_anywhere() {
+    on_both("files", |storage, directory| {
+        let path = directory.join("log");
+        let mut file = storage.create_new(&path).unwrap();
+        assert!(file.is_empty().unwrap());
+        file.write_all(b"hello ").unwrap();
+        file.write_all(b"world").unwrap();
+        file.sync().unwrap();
+        assert_eq!(file.len().unwrap(), 11);
+        let mut buffer = [0; 5];
+        assert_eq!(file.read_at(6, &mut buffer).unwrap(), 5);
+        assert_eq!(&buffer, b"world");
+        assert_eq!(file.read_at(9, &mut buffer).unwrap(), 2, "less only at the end");
+        assert_eq!(file.read_at(11, &mut buffer).unwrap(), 0);
+        assert_eq!(file.read_at(1 << 40, &mut buffer).unwrap(), 0);
+        drop(file);
+        storage.open_append(&path).unwrap().write_all(b"!").unwrap();
+        assert_eq!(read(storage, &path).unwrap(), "hello world!");
+        let mut reader = storage.open_read(&path).unwrap();
+        assert!(reader.write_all(b"?").is_err(), "opened for reading");
+        let error = read_all(storage, &path, 11).unwrap_err();
+        assert_eq!((error.code(), &error.context()["limit"]), (Code::DataTooLarge, &11.into()));
+    });
+}
+
+#[test]
+fn names_are_made_changed_listed_and_removed() {
+    on_both("names", |storage, directory| {
+        let path = |name: &str| directory.join(name);
+        storage.create_dir_all(&path("deep/er")).unwrap();
+        storage.create_dir_all(&path("deep/er")).unwrap();
+        for name in ["b", "a", "deep/c"] {
+            storage.create_new(&path(name)).unwrap().write_all(name.as_bytes()).unwrap();
+        }
+        assert_eq!(storage.list(directory).unwrap(), ["a", "b", "deep"]);
+        assert_eq!(storage.list(&path("deep")).unwrap(), ["c", "er"]);
+        storage.rename(&path("a"), &path("b")).unwrap();
+        storage.rename(&path("deep/c"), &path("deep/er/c")).unwrap();
+        assert_eq!(read(storage, &path("b")).unwrap(), "a", "the old b is replaced");
+        assert_eq!(storage.list(&path("deep/er")).unwrap(), ["c"]);
+        assert!(storage.exists(&path("b")).unwrap() && !storage.exists(&path("a")).unwrap());
+        let open = storage.open_read(&path("b")).unwrap();
+        storage.remove(&path("b")).unwrap();
+        assert_eq!(open.len().unwrap(), 1, "who has it open can go on");
+        assert_eq!(storage.list(directory).unwrap(), ["deep"]);
+        storage.sync_dir(directory).unwrap();
+    });
+}
+
+#[test]
+fn errors_are_the_same_everywhere_and_name_the_path() {
+    on_both("errors", |storage, directory| {
+        let path = |name: &str| directory.join(name);
+        storage.create_new(&path("file")).unwrap();
+        storage.create_dir_all(&path("dir")).unwrap();
+        let missing = path("missing");
+        for (what, error) in [
+            ("open_read", storage.open_read(&missing).unwrap_err()),
+            ("open_append", storage.open_append(&missing).unwrap_err()),
+            ("create_new", storage.create_new(&missing.join("x")).unwrap_err()),
+            ("rename", storage.rename(&missing, &path("other")).unwrap_err()),
+            ("remove", storage.remove(&missing).unwrap_err()),
+            ("list", storage.list(&missing).unwrap_err()),
+            ("sync_dir", storage.sync_dir(&missing).unwrap_err()),
+            ("lock", storage.lock(&missing.join("x"), "me").unwrap_err()),
+        ] {
+            assert_eq!((error.code(), kind(&error)), (Code::DataNotFound, "not_found"), "{what}: {error}");
+            assert!(error.message().contains("missing"), "{error}");
+        }
+        assert_eq!(kind(&storage.create_new(&path("file")).unwrap_err()), "already_exists");
+        assert_eq!(kind(&storage.create_dir_all(&path("file")).unwrap_err()), "already_exists");
+        assert_eq!(kind(&storage.open_read(&path("dir")).unwrap_err()), "is_a_directory");
+        assert_eq!(kind(&storage.open_append(&path("dir")).unwrap_err()), "is_a_directory");
+        assert_eq!(kind(&storage.remove(&path("dir")).unwrap_err()), "is_a_directory");
+        assert_eq!(kind(&storage.list(&path("file")).unwrap_err()), "not_a_directory");
+        assert_eq!(kind(&storage.rename(&path("file"), &path("dir")).unwrap_err()), "is_a_directory");
+    });
+}
+
+#[test]
+fn a_lock_keeps_others_out_and_says_who_holds_it() {
+    on_both("lock", |storage, directory| {
+        let path = directory.join("LOCK");
+        let held = storage.lock(&path, "orders").unwrap();
+        let error = storage.lock(&path, "second").unwrap_err();
+        assert_eq!(error.code(), Code::Locked);
+        let holder = error.context()["holder"].as_str().unwrap();
+        assert!(holder.starts_with("orders"), "{holder}");
+        drop(held);
+        let again = storage.lock(&path, "a much longer name than the first").unwrap();
+        drop(again);
+        let _third = storage.lock(&path, "short").unwrap();
+        let error = storage.lock(&path, "fourth").unwrap_err();
+        assert!(error.context()["holder"].as_str().unwrap().starts_with("short"));
+        assert!(!error.message().contains("longer"), "{error}");
+    });
+}
+
+#[test]
+fn atomic_writing_replaces_or_changes_nothing() {
+    on_both("atomic", |storage, directory| {
+        let path = directory.join("config.json");
+        write_atomically(storage, &path, b"old").unwrap();
+        write_atomically(storage, &path, b"new").unwrap();
+        assert_eq!(read(storage, &path).unwrap(), "new");
+        let refused: Result<()> = write_atomically_with(storage, &path, |writer| {
+            writer.put(&vec![b'x'; 100_000])?;
+            Err(Error::new(Code::SerializationFailed, "half-way"))
+        });
+        assert_eq!(refused.unwrap_err().code(), Code::SerializationFailed);
+        assert_eq!(read(storage, &path).unwrap(), "new");
+        assert_eq!(storage.list(directory).unwrap(), ["config.json"], "no temporary file is left");
+
+        // Small and large pieces, in order, and what `fill` answers.
+        let lines = write_atomically_with(storage, &path, |writer| {
+            for n in 0..10_000 {
+                writer.put(format!("{n}\n").as_bytes())?;
+            }
+            writer.put(&vec![b'.'; 70_000])?;
+            assert_eq!(writer.written(), 48_890 + 70_000);
+            Ok(10_000)
+        });
+        assert_eq!(lines.unwrap(), 10_000);
+        let text = read(storage, &path).unwrap();
+        let (numbers, dots) = text.split_at(48_890);
+        assert!(numbers.lines().eq((0..10_000).map(|n| n.to_string())));
+        assert!(dots.len() == 70_000 && dots.bytes().all(|byte| byte == b'.'));
+
+        // A temporary file that a crash left behind is in nobody's way.
+        storage.create_new(&directory.join("config.json.0.tmp")).unwrap();
+        write_atomically(storage, &path, b"newest").unwrap();
+        assert_eq!(read(storage, &path).unwrap(), "newest");
+        assert_eq!(write_atomically(storage, Path::new("/"), b"").unwrap_err().code(), Code::InvalidInput);
+    });
+}
+
+/// The crash tests' own question: which of these is the file, if it is there at all.
+fn found(storage: &dyn Storage, path: &Path) -> Option<String> {
+    storage.exists(path).unwrap().then(|| read(storage, path).unwrap())
+}
+
+#[test]
+fn a_crash_at_any_operation_of_an_atomic_write_leaves_the_old_or_the_new() {
+    let path = Path::new("/data/state");
+    let (mut old_seen, mut new_seen) = (0, 0);
+    for seed in 0..50 {
+        for at in 0.. {
+            let disk = SimStorage::new(seed);
+            disk.create_dir_all(Path::new("/data")).unwrap();
+            disk.sync_dir(Path::new("/")).unwrap();
+            write_atomically(&disk, path, b"the old content").unwrap();
+            let before = disk.operations();
+            disk.lose_power_at(before + at);
+            let acknowledged = write_atomically(&disk, path, b"the new content, which is longer").is_ok();
+            disk.crash();
+            let content = found(&disk, path).unwrap_or_else(|| panic!("seed {seed}, operation {at}: gone"));
+            match content.as_str() {
+                "the old content" => {
+                    assert!(!acknowledged, "seed {seed}, operation {at}: acknowledged and lost");
+                    old_seen += 1;
+                }
+                "the new content, which is longer" => new_seen += 1,
+                torn => panic!("seed {seed}, operation {at}: {torn:?}"),
+            }
+            for name in disk.list(Path::new("/data")).unwrap() {
+                assert!(name == "state" || is_temporary(&name), "{name}");
+            }
+            // The disk is usable again.
+            write_atomically(&disk, path, b"after").unwrap();
+            if acknowledged {
+                assert_eq!(at, 5, "create, write, sync, rename and sync_dir are five operations");
+                break;
+            }
+        }
+    }
+    assert!(old_seen > 50 && new_seen > 50, "both outcomes happen: {old_seen}, {new_seen}");
+}
+
+#[test]
+fn without_sync_a_crash_tears_and_loses() {
+    let (path, written) = (Path::new("/file"), [b'x'; 4_000]);
+    let (mut shorter, mut zeros, mut nameless, mut whole) = (0, 0, 0, 0);
+    for seed in 0..400 {
+        let disk = SimStorage::new(seed);
+        let mut file = disk.create_new(path).unwrap();
+        file.write_all(b"kept").unwrap();
+        file.sync().unwrap();
+        if seed % 2 == 0 {
+            disk.sync_dir(Path::new("/")).unwrap();
+        }
+        file.write_all(&written).unwrap();
+        disk.crash();
+        assert_eq!(file.len().unwrap_err().code(), Code::IoError, "open files do not survive");
+        let Some(content) = found(&disk, path) else {
+            assert_eq!(seed % 2, 1, "its name was durable");
+            nameless += 1;
+            continue;
+        };
+        assert!(content.starts_with("kept"), "what was synced survives");
+        shorter += u32::from(content.len() < 4_004);
+        zeros += u32::from(content.contains('\0'));
+        whole += u32::from(content.len() == 4_004);
+        let rest = &content[4..];
+        assert!(rest.bytes().all(|byte| byte == b'x' || byte == 0));
+    }
+    assert!(shorter > 200 && zeros > 50 && nameless > 50, "{shorter}, {zeros}, {nameless}, {whole}");
+}
+
+#[test]
+fn the_same_seed_leaves_the_same_disk() {
+    let run = |seed| {
+        let disk = SimStorage::new(seed);
+        for n in 0..20 {
+            disk.create_new(Path::new(&format!("f{n}"))).unwrap().write_all(&[b'a'; 100]).unwrap();
+        }
+        disk.crash();
+        let names = disk.list(Path::new("/")).unwrap();
+        names.iter().map(|name| (name.clone(), read(&disk, Path::new(name)).unwrap())).collect::<Vec<_>>()
+    };
+    assert_eq!(run(7), run(7));
+    assert_ne!(run(7), run(8));
+}
+
+#[test]
+fn power_off_refuses_everything_and_a_crash_frees_locks() {
+    let disk = SimStorage::new(3);
+    let (path, root) = (Path::new("LOCK"), Path::new("/"));
+    let held = disk.lock(path, "first").unwrap();
+    let other_process = disk.clone();
+    assert_eq!(other_process.lock(path, "second").unwrap_err().code(), Code::Locked);
+    let file = disk.open_read(path).unwrap();
+    disk.lose_power_at(disk.operations());
+    assert_eq!(kind(&disk.sync_dir(root).unwrap_err()), "power_lost");
+    let refusals = [
+        disk.create_new(Path::new("a")).unwrap_err(),
+        disk.open_read(path).unwrap_err(),
+        disk.list(root).unwrap_err(),
+        disk.exists(path).unwrap_err(),
+        file.len().unwrap_err(),
+        file.read_at(0, &mut [0]).unwrap_err(),
+    ];
+    assert!(refusals.iter().all(|error| kind(error) == "power_lost"));
+    disk.crash();
+    let second = disk.lock(path, "second").unwrap();
+    drop(held);
+    assert_eq!(
+        disk.lock(path, "third").unwrap_err().context()["holder"],
+        "second",
+        "an old lock frees nothing"
+    );
+    drop(second);
+}
