@@ -1,1 +1,37 @@
-//! Filled in by its own change.
+//! Structured events in memory: stored at the speed of a copy, found by id, time, type and correlation.
+//!
+//! [`EventStore`] is the door. An event ([`NewEvent`]) is checked (`validate`), copied as a record (`record`) into
+//! the active segment (`segment`) of the producing thread's shard (`shard`), gets its place in the order
+//! (`frontier`) and is visible. A [`Query`] becomes sorted runs over pinned segments, merged by a [`Cursor`].
+//! What is no longer there is the business of `retention`. docs/file-format.md describes the bytes.
+
+mod batch;
+mod cursor;
+mod frontier;
+mod ids;
+mod memory;
+mod model;
+mod names;
+mod options;
+mod query;
+mod record;
+mod recycle;
+mod retention;
+mod segment;
+mod shard;
+mod stats;
+mod store;
+mod validate;
+
+pub use batch::MAX_BATCH;
+pub use cursor::Cursor;
+pub use model::{
+    ACCEPTED, Encoding, EventRef, EventType, EventView, ID_LIMIT, MAX_NAME_BYTES, NewEvent, Receipt, TypeId,
+};
+pub use options::{DEFAULT_MAX_EVENTS, EventStoreOptions, MAX_DATA_BYTES, MAX_SHARDS};
+pub use query::{Order, Query};
+pub use stats::EventStats;
+pub use store::EventStore;
+
+#[cfg(all(test, not(loom)))]
+mod tests;

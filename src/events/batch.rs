@@ -1,0 +1,201 @@
+//! Batches: all of their events or none, in one shard, with sequence numbers in a row.
+//!
+//! Everything that can fail comes first: checks, names, ids, memory for as many segments as the batch needs. Then
+//! the events are copied, and only then the batch takes its numbers and is published. Readers stop at a frontier
+//! that passes a batch as a whole, so they see all of it or nothing.
+
+use std::collections::HashMap;
+
+use super::ids::Held;
+use super::model::{ACCEPTED, NewEvent, Receipt};
+use super::record;
+use super::segment::{Segment, Writer};
+use super::shard::of_this_thread;
+use super::store::{EventStore, Now, draft, no_shard};
+use super::validate;
+use crate::error::{Code, Error, Result};
+
+/// Most events in a batch.
+pub const MAX_BATCH: usize = 1 << 20;
+
+/// Stands for an id that the store draws once the event has its `seq`; 0 is no id.
+const TO_DRAW: u64 = 0;
+
+impl EventStore {
+    /// Stores all of the events or none. The error names the one that was wrong: `context.index`.
+    pub fn append_batch(&self, events: &[NewEvent<'_>]) -> Result<Vec<Receipt>> {
+        let mut receipts = vec![Receipt::default(); events.len()];
+        self.append_batch_into(events, &mut receipts)?;
+        Ok(receipts)
+    }
+
+    /// Like [`EventStore::append_batch`], with the receipts written where the caller says: one for each event.
+    pub fn append_batch_into(&self, events: &[NewEvent<'_>], receipts: &mut [Receipt]) -> Result<()> {
+        let result = self.append_all(events, receipts);
+        if result.is_err() {
+            self.count_refused(events.len() as u64);
+        }
+        result
+    }
+
+    fn append_all(&self, events: &[NewEvent<'_>], receipts: &mut [Receipt]) -> Result<()> {
+        check_sizes(events.len(), receipts.len())?;
+        for (index, event) in events.iter().enumerate() {
+            validate::check(event, self.max_data_bytes()).map_err(|error| at(&error, index))?;
+        }
+        self.ids.check_left()?;
+        // The stripes are held until the events are published, so that two appends of one id meet.
+        let (ids, _held) = self.claim_ids(events)?;
+        // Names are made known only now, so that a batch with an invalid event leaves none behind.
+        for (index, event) in events.iter().enumerate() {
+            self.intern(event).map_err(|error| at(&error, index))?;
+        }
+        if events.is_empty() {
+            return Ok(());
+        }
+
+        let number = of_this_thread(self.shards.len());
+        let shard = self.shards.get(number).ok_or_else(no_shard)?;
+        let rotated;
+        {
+            let mut active = shard.lock();
+            let mut writers = self.make_room(active.as_ref(), events)?;
+            rotated = !writers.is_empty();
+            if rotated {
+                shard.extend(&writers);
+            }
+            if let Some(writer) = active.take().filter(|writer| !writer.has_orphans()) {
+                writers.insert(0, writer);
+            }
+            self.stage_all(&mut writers, events)?;
+            let flight = self.frontier.begin(number, events.len() as u64).ok_or_else(no_shard)?;
+            let to_draw = match ids.len() {
+                0 => events.len(),
+                _ => ids.iter().filter(|id| **id == TO_DRAW).count(),
+            };
+            let mut drawn = self.ids.draw(to_draw as u64)..;
+            let version = self.version();
+            let mut rest = (flight.first()..).zip(receipts).enumerate();
+            for writer in &mut writers {
+                for index in writer.unpublished() {
+                    let Some((i, (seq, receipt))) = rest.next() else { break };
+                    let claimed = ids.get(i).copied().filter(|id| *id != TO_DRAW);
+                    let event_id = claimed.or_else(|| drawn.next()).unwrap_or_default();
+                    writer.finish(index, seq, event_id, version);
+                    *receipt = Receipt { level: ACCEPTED, event_id, seq };
+                }
+            }
+            writers.iter_mut().for_each(Writer::publish);
+            *active = writers.pop();
+        }
+        if rotated {
+            self.retention.settle(&self.shards, &self.frontier);
+        }
+        Ok(())
+    }
+
+    /// New segments for what the active one has no room for, in the order in which the events fill them.
+    fn make_room(&self, active: Option<&Writer>, events: &[NewEvent<'_>]) -> Result<Vec<Writer>> {
+        let mut fresh: Vec<Writer> = Vec::new();
+        let active = active.filter(|writer| !writer.has_orphans());
+        let mut place = active.map(|writer| (writer.segment().shape(), writer.taken()));
+        for event in events {
+            let length = record::length(
+                event.correlation_id.map_or(0, <[u8]>::len),
+                event.pid.len(),
+                event.data.len(),
+            );
+            let (shape, taken) = match place {
+                Some((shape, taken)) if shape.fits(taken, length) => (shape, taken),
+                _ => {
+                    let writer = Segment::create(&self.shared, self.shape, length)?;
+                    let shape = writer.segment().shape();
+                    fresh.push(writer);
+                    (shape, (0, 0))
+                }
+            };
+            place = Some((shape, (taken.0 + 1, taken.1 + length)));
+        }
+        Ok(fresh)
+    }
+
+    /// Copies the events into the writers' segments, unpublished.
+    fn stage_all(&self, writers: &mut [Writer], events: &[NewEvent<'_>]) -> Result<()> {
+        let now = Now { time: self.clock.now_ns(), wall: self.clock.wall_ns() };
+        let mut writers = writers.iter_mut();
+        let mut writer = writers.next().ok_or_else(no_shard)?;
+        for event in events {
+            // Known already: this finds the names, without a lock.
+            let record = draft(event, self.intern(event)?, now);
+            let hash = self.correlation_hash(event);
+            while writer.stage(&record, hash).is_none() {
+                writer = writers.next().ok_or_else(no_shard)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The ids of a batch, checked, with their stripes held: none if the store draws them all.
+    fn claim_ids(&self, events: &[NewEvent<'_>]) -> Result<(Vec<u64>, Held<'_>)> {
+        let scattered = self.ids.scattered();
+        if !scattered && events.iter().all(|event| event.event_id.is_none()) {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let mut brought = HashMap::with_capacity(events.len());
+        for (index, event) in events.iter().enumerate() {
+            if let Some(first) = event.event_id.and_then(|id| brought.insert(id, index)) {
+                let message = format!("it has the event_id of event {first} of the same batch");
+                return Err(
+                    at(&Error::new(Code::DuplicateEventId, message), index).with("event_id", event.event_id)
+                );
+            }
+        }
+        let mut ids: Vec<u64> = events.iter().map(|event| event.event_id.unwrap_or(TO_DRAW)).collect();
+        loop {
+            if scattered {
+                for id in ids.iter_mut().filter(|id| **id == TO_DRAW) {
+                    while *id == TO_DRAW || brought.contains_key(id) {
+                        *id = self.generate_id();
+                    }
+                }
+            }
+            let held = self.ids.lock_all(&ids);
+            let mut taken = false;
+            for (index, (id, event)) in ids.iter_mut().zip(events).enumerate() {
+                if *id == TO_DRAW {
+                    continue;
+                }
+                if let Err(error) = self.refuse_duplicate(*id) {
+                    if event.event_id.is_some() {
+                        return Err(at(&error, index));
+                    }
+                    // Somebody brought the id that we had drawn, before we held its stripe.
+                    *id = TO_DRAW;
+                    taken = true;
+                }
+            }
+            if !taken {
+                return Ok((ids, held));
+            }
+        }
+    }
+}
+
+fn check_sizes(events: usize, receipts: usize) -> Result<()> {
+    if events > MAX_BATCH {
+        let message = format!("the batch has {events} events; at most {MAX_BATCH} are allowed");
+        return Err(Error::new(Code::InvalidInput, message).with("size", events).with("max_size", MAX_BATCH));
+    }
+    if receipts != events {
+        let message = format!("there is room for {receipts} receipts; the batch has {events} events");
+        return Err(Error::new(Code::InvalidInput, message).with("size", receipts));
+    }
+    Ok(())
+}
+
+/// The error of one event as that of its batch.
+fn at(error: &Error, index: usize) -> Error {
+    let message = format!("event {index} of the batch: {}", error.message());
+    let named = Error::new(error.code(), message).with("index", index);
+    error.context().iter().fold(named, |named, (key, value)| named.with(key, value.clone()))
+}

@@ -1,0 +1,126 @@
+//! The stable frontier: where queries and tails stop, so that nothing appears behind a reader.
+//!
+//! Sequence numbers are taken from one counter by all shards. Between taking one and publishing the event, a
+//! shard is *in flight*; the frontier is the smallest number that may be in flight, else the next one. Writers
+//! never wait here. A reader that has read the counter waits until the frontier has passed it: nanoseconds, or
+//! a time slice when a writer was preempted.
+//!
+//! Why it is right: a shard announces a lower bound *before* it takes its number. The counter is only ever
+//! changed by read-modify-write with release, so a reader that loads `s` with acquire sees the announcement
+//! of every number below `s`, or something that the same shard stored later: "idle" or the announcement of its
+//! next append, both stored with release after the event was published.
+
+use crossbeam_utils::CachePadded;
+
+use crate::runtime::sync::{AtomicU64, Ordering};
+
+/// The first sequence number of a store; 0 is none.
+pub(crate) const FIRST_SEQ: u64 = 1;
+
+const IDLE: u64 = u64::MAX;
+
+/// The counter of sequence numbers and what each shard has in flight.
+pub(crate) struct Frontier {
+    next: CachePadded<AtomicU64>,
+    inflight: Box<[CachePadded<AtomicU64>]>,
+}
+
+/// Sequence numbers taken and not yet published; dropping it says that they are.
+pub(crate) struct InFlight<'a> {
+    slot: &'a AtomicU64,
+    first: u64,
+}
+
+impl Frontier {
+    pub(crate) fn new(shards: usize) -> Self {
+        Self {
+            next: CachePadded::new(AtomicU64::new(FIRST_SEQ)),
+            inflight: (0..shards).map(|_| CachePadded::new(AtomicU64::new(IDLE))).collect(),
+        }
+    }
+
+    /// Takes `n` numbers for this shard, whose lock the caller holds; `None` for a shard that is not there.
+    pub(crate) fn begin(&self, shard: usize, n: u64) -> Option<InFlight<'_>> {
+        let slot: &AtomicU64 = self.inflight.get(shard)?;
+        // A stale value is only lower than the number we are about to get, which is safe.
+        slot.store(self.next.load(Ordering::Relaxed), Ordering::Release);
+        let first = self.next.fetch_add(n, Ordering::AcqRel);
+        Some(InFlight { slot, first })
+    }
+
+    /// The number that the next event gets.
+    pub(crate) fn next(&self) -> u64 {
+        self.next.load(Ordering::Acquire)
+    }
+
+    /// The smallest number that may be unpublished: all below it can be read.
+    pub(crate) fn stable(&self) -> u64 {
+        let next = self.next();
+        self.inflight.iter().map(|slot| slot.load(Ordering::Acquire)).fold(next, u64::min)
+    }
+
+    /// Waits until every number below `seq` is published.
+    pub(crate) fn wait(&self, seq: u64) {
+        let mut spins = 0_u32;
+        while self.stable() < seq {
+            spins += 1;
+            pause(spins);
+        }
+    }
+
+    /// The next number, once everything below it is published: where a query stops.
+    pub(crate) fn settled(&self) -> u64 {
+        let next = self.next();
+        self.wait(next);
+        next
+    }
+}
+
+impl InFlight<'_> {
+    /// The first of the numbers taken.
+    pub(crate) fn first(&self) -> u64 {
+        self.first
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.slot.store(IDLE, Ordering::Release);
+    }
+}
+
+#[cfg(not(loom))]
+fn pause(spins: u32) {
+    // A writer is in flight for well under a microsecond unless it was preempted; then let it run.
+    if spins < 64 {
+        std::hint::spin_loop();
+    } else {
+        std::thread::yield_now();
+    }
+}
+
+#[cfg(loom)]
+fn pause(_spins: u32) {
+    loom::thread::yield_now();
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_frontier_is_the_oldest_in_flight_else_the_next() {
+        let frontier = Frontier::new(2);
+        assert_eq!((frontier.next(), frontier.stable()), (1, 1));
+        let a = frontier.begin(0, 3).unwrap();
+        assert_eq!(a.first(), 1);
+        let b = frontier.begin(1, 1).unwrap();
+        assert_eq!(b.first(), 4);
+        assert_eq!((frontier.next(), frontier.stable()), (5, 1));
+        drop(a);
+        assert_eq!(frontier.stable(), 4);
+        drop(b);
+        assert_eq!(frontier.settled(), 5);
+        assert!(frontier.begin(2, 1).is_none());
+    }
+}

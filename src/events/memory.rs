@@ -1,0 +1,101 @@
+//! Fixed blocks of memory for segments: allocated once, zeroed, never moved, freed as a whole.
+//!
+//! # Invariants
+//! - A block owns `len` elements at `ptr`, all of them initialised (zero at first) from `new` to `drop`.
+//! - The block hands out only its address. Whoever dereferences it answers for aliasing; `segment.rs` says how.
+//! - `Plain` types are valid for every bit pattern, zero included, and need no drop.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::ptr::NonNull;
+
+use crate::error::{Code, Error, Result};
+
+/// A type whose every bit pattern is a value and that needs no drop.
+///
+/// # Safety
+/// Implement it only for such types: blocks are born zeroed and are freed without dropping elements.
+pub(crate) unsafe trait Plain {}
+
+// SAFETY: integers take every bit pattern and have no drop glue.
+unsafe impl Plain for u32 {}
+// SAFETY: as above.
+unsafe impl Plain for u64 {}
+// SAFETY: as above.
+unsafe impl Plain for i64 {}
+// SAFETY: an atomic has the size and bit validity of its integer.
+unsafe impl Plain for std::sync::atomic::AtomicU32 {}
+// SAFETY: a null `AtomicPtr` is valid and it owns nothing.
+unsafe impl<T> Plain for std::sync::atomic::AtomicPtr<T> {}
+
+/// `len` elements of zeroed memory at a fixed address.
+pub(crate) struct Block<T: Plain> {
+    ptr: NonNull<T>,
+    len: usize,
+}
+
+// SAFETY: a block is an address and a length and reads nothing by itself; what is done at the address is the
+// business of its owner, who states it in its own `Send` and `Sync`.
+unsafe impl<T: Plain + Send> Send for Block<T> {}
+// SAFETY: as above: shared access hands out the address only.
+unsafe impl<T: Plain + Sync> Sync for Block<T> {}
+
+impl<T: Plain> Block<T> {
+    /// Allocates a block; `no_memory` when there is none to be had.
+    pub(crate) fn new(len: usize) -> Result<Self> {
+        let failed = || {
+            Error::new(Code::NoMemory, format!("no memory for a block of {len} elements of the event store"))
+                .with("elements", len)
+        };
+        let layout = Self::layout(len).ok_or_else(failed)?;
+        // SAFETY: the layout is not of size zero: `layout` asks for at least one element of a sized type.
+        let raw = unsafe { alloc_zeroed(layout) }.cast::<T>();
+        NonNull::new(raw).map(|ptr| Self { ptr, len: len.max(1) }).ok_or_else(failed)
+    }
+
+    fn layout(len: usize) -> Option<Layout> {
+        Layout::array::<T>(len.max(1)).ok()
+    }
+
+    /// The address of the first element.
+    pub(crate) fn as_ptr(&self) -> *mut T {
+        self.ptr.as_ptr()
+    }
+
+    /// How many bytes there are.
+    pub(crate) fn bytes(&self) -> usize {
+        self.len * size_of::<T>()
+    }
+}
+
+impl<T: Plain + Sync> Block<T> {
+    /// The elements, for types that are changed through shared references (atomics).
+    pub(crate) fn shared(&self) -> &[T]
+    where
+        T: Interior,
+    {
+        // SAFETY: the block owns `len` initialised elements; atomics are changed only through shared references,
+        // so no exclusive reference to them exists while the block is borrowed.
+        unsafe { std::slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
+    }
+
+    /// Makes every element zero again.
+    pub(crate) fn clear(&mut self) {
+        // SAFETY: the block owns `len` elements, `&mut` makes the access exclusive, and zero is a value of a
+        // plain type.
+        unsafe { std::ptr::write_bytes(self.ptr.as_ptr(), 0, self.len) }
+    }
+}
+
+/// Marks types that are written through shared references.
+pub(crate) trait Interior {}
+impl Interior for std::sync::atomic::AtomicU32 {}
+impl<T> Interior for std::sync::atomic::AtomicPtr<T> {}
+
+impl<T: Plain> Drop for Block<T> {
+    fn drop(&mut self) {
+        if let Some(layout) = Self::layout(self.len) {
+            // SAFETY: `ptr` came from `alloc_zeroed` with this very layout (`len` was at least 1 there too).
+            unsafe { dealloc(self.ptr.as_ptr().cast(), layout) }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What a store is opened with.
+
+use super::segment::Shape;
+use crate::error::{Code, Error, Result};
+
+/// Events that a store holds when nothing else is said.
+pub const DEFAULT_MAX_EVENTS: u64 = 100_000;
+
+/// Most shards that a store may have.
+pub const MAX_SHARDS: usize = 64;
+
+/// Largest event data that can be allowed, in bytes: lengths in records are 32 bits wide.
+pub const MAX_DATA_BYTES: usize = 1 << 30;
+
+const MAX_SEGMENT_EVENTS: u32 = 32_768;
+const MAX_SEGMENT_BYTES: usize = 8 << 20;
+
+/// What a store is opened with; everything has a default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventStoreOptions {
+    /// Most events held; the oldest are dropped beyond it. `None` is no bound.
+    pub max_events: Option<u64>,
+    /// Groups of producing threads with a lock each; `None` is one for each processor, at most 8.
+    pub shards: Option<usize>,
+    /// Largest event data in bytes.
+    pub max_data_bytes: usize,
+    /// Events in a segment, rounded up to a power of two; `None` suits `max_events`, at most 32,768.
+    pub segment_events: Option<u32>,
+    /// Bytes of records in a segment; `None` suits `segment_events`, at most 8 MiB. A larger event gets a segment
+    /// of its own.
+    pub segment_bytes: Option<usize>,
+}
+
+impl Default for EventStoreOptions {
+    fn default() -> Self {
+        Self {
+            max_events: Some(DEFAULT_MAX_EVENTS),
+            shards: None,
+            max_data_bytes: 1_000_000,
+            segment_events: None,
+            segment_bytes: None,
+        }
+    }
+}
+
+impl EventStoreOptions {
+    /// Checks the values; the error names the option.
+    pub(crate) fn check(&self) -> Result<()> {
+        let wrong = |option: &str, value: u64, allowed: &str| {
+            let message = format!("event_store.{option} is {value}; allowed is {allowed}");
+            Err(Error::new(Code::InvalidInput, message).with("option", option).with("value", value))
+        };
+        if self.max_events == Some(0) {
+            return wrong("max_events", 0, "at least 1");
+        }
+        if let Some(shards) = self.shards.filter(|shards| !(1..=MAX_SHARDS).contains(shards)) {
+            return wrong("shards", shards as u64, "1 to 64");
+        }
+        if !(1..=MAX_DATA_BYTES).contains(&self.max_data_bytes) {
+            return wrong("max_data_bytes", self.max_data_bytes as u64, "1 to 1073741824");
+        }
+        if let Some(events) = self.segment_events.filter(|events| !(1..=1 << 24).contains(events)) {
+            return wrong("segment_events", u64::from(events), "1 to 16777216");
+        }
+        if let Some(bytes) = self.segment_bytes.filter(|bytes| !(1024..=MAX_DATA_BYTES).contains(bytes)) {
+            return wrong("segment_bytes", bytes as u64, "1024 to 1073741824");
+        }
+        Ok(())
+    }
+
+    /// How many shards there are.
+    pub(crate) fn shard_count(&self) -> usize {
+        let processors = || std::thread::available_parallelism().map_or(1, usize::from).min(8);
+        self.shards.unwrap_or_else(processors).clamp(1, MAX_SHARDS)
+    }
+
+    /// How large segments are. Dropped events are freed by the segment, so a small store has small ones.
+    pub(crate) fn shape(&self, shards: usize) -> Shape {
+        let events = self.segment_events.unwrap_or_else(|| {
+            let share = self.max_events.unwrap_or(u64::MAX) / (8 * shards as u64);
+            share.clamp(256, u64::from(MAX_SEGMENT_EVENTS)) as u32
+        });
+        let events = events.next_power_of_two();
+        let suits = (events as usize).saturating_mul(512).clamp(64 << 10, MAX_SEGMENT_BYTES);
+        Shape { events, bytes: self.segment_bytes.unwrap_or(suits).next_multiple_of(8) }
+    }
+}

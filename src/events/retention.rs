@@ -1,0 +1,211 @@
+//! What is no longer there: the low-water mark, single removed events, and the books.
+//!
+//! `drop_oldest` costs an append nothing: sequence numbers are dense, so while nothing else was removed the
+//! oldest event present is `next_seq - max_events`, worked out by whoever looks. `prune_before` removes by time,
+//! which leaves *holes* between the mark and the end; while there are any, looking settles the mark exactly, by
+//! counting. Whole segments below the mark are retired when a segment is added and after pruning.
+//!
+//! Locks: `Retention::books` before any shard's lock, never the other way round.
+
+use super::frontier::{FIRST_SEQ, Frontier};
+use super::segment::Segment;
+use super::shard::{Entry, Shard};
+use crate::runtime::sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering, lock};
+
+/// Events of one segment that were removed one by one.
+pub(crate) struct Dead {
+    bits: Box<[AtomicU64]>,
+    count: AtomicU32,
+}
+
+impl Dead {
+    fn new(events: u32) -> Self {
+        let words = events.div_ceil(64);
+        Self { bits: (0..words).map(|_| AtomicU64::new(0)).collect(), count: AtomicU32::new(0) }
+    }
+
+    fn mark(&self, index: u32) {
+        if let Some(word) = self.bits.get(index as usize / 64) {
+            let bit = 1 << (index % 64);
+            if word.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+                self.count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    pub(crate) fn contains(&self, index: u32) -> bool {
+        let word = self.bits.get(index as usize / 64).map_or(0, |word| word.load(Ordering::Relaxed));
+        word & (1 << (index % 64)) != 0
+    }
+
+    fn below(&self, index: u32) -> u32 {
+        let (full, rest) = (index as usize / 64, index % 64);
+        let whole: u32 = self.bits.iter().take(full).map(|w| w.load(Ordering::Relaxed).count_ones()).sum();
+        let part = self.bits.get(full).map_or(0, |word| word.load(Ordering::Relaxed) & ((1 << rest) - 1));
+        whole + part.count_ones()
+    }
+}
+
+/// Whether an event of this segment was removed one by one.
+pub(crate) fn is_dead(segment: &Segment, index: u32) -> bool {
+    segment.dead.get().is_some_and(|dead| dead.contains(index))
+}
+
+/// How many events of a segment are there with `from <= seq < to`.
+fn live(entry: &Entry, from: u64, to: u64) -> u64 {
+    let Some(bounds) = entry.bounds() else { return 0 };
+    let (first, last) = bounds.seqs;
+    if last < from || first >= to {
+        return 0;
+    }
+    let segment = &*entry.segment;
+    let low = if first >= from { 0 } else { segment.below_seq(bounds.count, from) };
+    let high = if last < to { bounds.count } else { segment.below_seq(bounds.count, to) };
+    let dead = segment.dead.get().map_or(0, |dead| {
+        if dead.count.load(Ordering::Relaxed) == 0 { 0 } else { dead.below(high) - dead.below(low) }
+    });
+    u64::from(high - low - dead)
+}
+
+/// The books at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Books {
+    /// The next sequence number.
+    pub(crate) next: u64,
+    /// No event below it is there.
+    pub(crate) low: u64,
+    /// Events that are there.
+    pub(crate) present: u64,
+    /// Events removed by `prune_before` so far.
+    pub(crate) pruned: u64,
+}
+
+pub(crate) struct Retention {
+    max_events: u64,
+    low: AtomicU64,
+    /// How many events at or above the mark were removed; while it is 0 the mark follows from `next`.
+    holes: AtomicU64,
+    /// Events pruned so far; the lock of whoever moves the mark.
+    books: Mutex<u64>,
+}
+
+impl Retention {
+    pub(crate) fn new(max_events: Option<u64>) -> Self {
+        Self {
+            max_events: max_events.unwrap_or(u64::MAX),
+            low: AtomicU64::new(FIRST_SEQ),
+            holes: AtomicU64::new(0),
+            books: Mutex::new(0),
+        }
+    }
+
+    /// The mark for a reader that stops at `next`: no event below it is there.
+    pub(crate) fn low(&self, next: u64, shards: &[Shard], frontier: &Frontier) -> u64 {
+        if self.holes.load(Ordering::Acquire) == 0 {
+            return self.low.load(Ordering::Acquire).max(next.saturating_sub(self.max_events));
+        }
+        self.settle(shards, frontier).low
+    }
+
+    /// Moves the mark to where it belongs now and retires what lies below it.
+    pub(crate) fn settle(&self, shards: &[Shard], frontier: &Frontier) -> Books {
+        let pruned = lock(&self.books);
+        self.settle_locked(&pruned, shards, frontier)
+    }
+
+    fn settle_locked(&self, pruned: &MutexGuard<'_, u64>, shards: &[Shard], frontier: &Frontier) -> Books {
+        let next = frontier.settled();
+        let mut low = self.low.load(Ordering::Relaxed);
+        let mut present = next - low;
+        if self.holes.load(Ordering::Relaxed) == 0 {
+            low = low.max(next.saturating_sub(self.max_events));
+            present = next - low;
+        } else {
+            let live_from = |low| count(shards, low, next);
+            present = present.min(live_from(low));
+            if present > self.max_events {
+                low = first_where(low, next, |low| live_from(low) <= self.max_events);
+                present = live_from(low);
+            }
+            self.holes.store(next - low - present, Ordering::Release);
+        }
+        self.raise(low, shards);
+        Books { next, low, present, pruned: **pruned }
+    }
+
+    /// Sets the mark and retires the segments that lie wholly below it.
+    fn raise(&self, low: u64, shards: &[Shard]) {
+        self.low.store(low, Ordering::Release);
+        let below = |entry: &Entry| entry.bounds().is_some_and(|bounds| bounds.seqs.1 < low);
+        for shard in shards {
+            if shard.segments().split_first().is_some_and(|(first, rest)| !rest.is_empty() && below(first)) {
+                shard.retire(below);
+            }
+        }
+    }
+
+    /// Removes every event that is there now and is older than `time`; how many those were.
+    pub(crate) fn prune_before(&self, time: i64, shards: &[Shard], frontier: &Frontier) -> u64 {
+        let mut pruned = lock(&self.books);
+        let Books { next, low, .. } = self.settle_locked(&pruned, shards, frontier);
+        // From here until the books are right again readers wait for us rather than work the mark out.
+        self.holes.store(1, Ordering::Release);
+        let mut removed = 0;
+        for shard in shards {
+            // Whole segments go first, judged under the shard's lock, so that nothing is being added to them.
+            let whole = |entry: &Entry| entry.bounds().is_some_and(|b| b.times.1 < time && b.seqs.1 < next);
+            removed += shard.retire(whole).iter().map(|entry| live(entry, low, next)).sum::<u64>();
+            removed += shard.segments().iter().map(|entry| prune_some(entry, time, low, next)).sum::<u64>();
+        }
+        *pruned += removed;
+        let low = first_live(shards, low, next);
+        self.holes.store(next - low - count(shards, low, next), Ordering::Release);
+        self.raise(low, shards);
+        removed
+    }
+}
+
+/// How many events are there with `from <= seq < to`.
+fn count(shards: &[Shard], from: u64, to: u64) -> u64 {
+    shards.iter().map(|shard| shard.segments().iter().map(|entry| live(entry, from, to)).sum::<u64>()).sum()
+}
+
+/// The smallest number in `low..=high` for which `holds`, which stays true once it is.
+fn first_where(mut low: u64, mut high: u64, holds: impl Fn(u64) -> bool) -> u64 {
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if holds(middle) { high = middle } else { low = middle + 1 }
+    }
+    low
+}
+
+/// The smallest `seq` in `low..next` of an event that is there, else `next`.
+fn first_live(shards: &[Shard], low: u64, next: u64) -> u64 {
+    let first_of = |entry: &Entry| {
+        let count = entry.segment.committed();
+        (entry.segment.below_seq(count, low)..count)
+            .find(|index| !is_dead(&entry.segment, *index))
+            .and_then(|index| entry.segment.record(index))
+            .map(|record| record.seq())
+    };
+    let first = shards.iter().filter_map(|shard| shard.segments().iter().find_map(first_of)).min();
+    first.map_or(next, |seq| seq.min(next))
+}
+
+/// Marks the events of one segment with `low <= seq < next` that are older than `time`.
+fn prune_some(entry: &Entry, time: i64, low: u64, next: u64) -> u64 {
+    let segment = &*entry.segment;
+    if segment.time_bounds().0 >= time {
+        return 0;
+    }
+    let count = segment.committed();
+    let to = segment.below_seq(count, next);
+    let mut removed = 0;
+    for (index, at) in (0..to).zip(segment.times(to)).skip(segment.below_seq(count, low) as usize) {
+        if *at < time && !is_dead(segment, index) {
+            segment.dead.get_or_init(|| Dead::new(segment.shape().events)).mark(index);
+            removed += 1;
+        }
+    }
+    removed
+}

@@ -1,0 +1,373 @@
+//! A segment: a fixed piece of memory that events are appended to, with its indexes beside it.
+//!
+//! Nothing in a segment moves and nothing is rehashed. One [`Writer`] fills it, any number of readers look at
+//! what has been published. When it is full it is only read, and when nobody holds it its memory is recycled.
+//!
+//! # Invariants
+//! - There is exactly one `Writer` of a segment: `Segment::create` makes it, it cannot be cloned, and its methods
+//!   take `&mut self`. Only it stores to `committed` and writes through the raw pointers.
+//! - `committed` only grows. Bytes of records, `offsets` and `timestamps` at indexes below it never change again.
+//! - The writer touches record bytes and columns at indexes `>= committed` only, and publishes them with one
+//!   release store of `committed`. Readers load it with acquire and make references only to what lies below, so
+//!   that no reference to unpublished bytes ever exists.
+//! - `offsets[i]` is a multiple of 8 and a whole record of `length` bytes lies there inside the arena.
+//! - Chains (`heads`, `next`) are atomics and may be followed past what is published: `next[i] < i + 1` always
+//!   (indexes are stored plus one, 0 ends a chain), so that every walk ends; readers skip indexes that they may
+//!   not read yet.
+
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use super::names::Names;
+use super::record::{AT_CONFIG_VERSION, AT_EVENT_ID, AT_SEQ, Draft, HEADER, Record};
+use super::recycle::{Buffers, Pool};
+use super::retention::Dead;
+use crate::error::Result;
+use crate::runtime::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// How large segments are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// Events, a power of two.
+    pub(crate) events: u32,
+    /// Bytes of records, a multiple of 8.
+    pub(crate) bytes: usize,
+}
+
+impl Shape {
+    /// Whether a segment of this shape with so many events and bytes taken has room for a record.
+    pub(crate) fn fits(self, taken: (u32, usize), length: usize) -> bool {
+        taken.0 < self.events && taken.1 + length <= self.bytes
+    }
+}
+
+/// What all segments of a store share.
+pub(crate) struct Shared {
+    pub(crate) names: Names,
+    pub(crate) pool: Pool,
+}
+
+/// Which index.
+#[derive(Clone, Copy)]
+pub(crate) enum Index {
+    Correlation = 0,
+    EventId = 1,
+    Type = 2,
+}
+
+/// A segment, as readers see it.
+pub(crate) struct Segment {
+    committed: AtomicU32,
+    /// The first index whose timestamp is below an earlier one; `u32::MAX` while there is none.
+    disorder: AtomicU32,
+    min_time: AtomicU64,
+    max_time: AtomicU64,
+    min_id: AtomicU64,
+    max_id: AtomicU64,
+    shape: Shape,
+    /// Present until `drop` gives it back.
+    buffers: Option<Buffers>,
+    /// Which events retention has removed one by one; made on first need.
+    pub(crate) dead: OnceLock<Dead>,
+    shared: Arc<Shared>,
+}
+
+// SAFETY: the raw pointers in `buffers` are written by the single writer at unpublished indexes and read by
+// others at published ones, ordered by `committed` (see the invariants); all the rest is atomic.
+unsafe impl Send for Segment {}
+// SAFETY: as above.
+unsafe impl Sync for Segment {}
+
+/// The order in which a segment's smallest and largest values are kept: signed times as unsigned words.
+fn ordered(time: i64) -> u64 {
+    (time as u64) ^ (1 << 63)
+}
+
+fn unordered(word: u64) -> i64 {
+    (word ^ (1 << 63)) as i64
+}
+
+impl Segment {
+    /// A new segment and its only writer; larger than the usual shape when a record would not fit.
+    pub(crate) fn create(shared: &Arc<Shared>, usual: Shape, record: usize) -> Result<Writer> {
+        let shape = Shape { bytes: usual.bytes.max(record), ..usual };
+        let buffers = shared.pool.take(shape)?;
+        let segment = Arc::new(Self {
+            committed: AtomicU32::new(0),
+            disorder: AtomicU32::new(u32::MAX),
+            min_time: AtomicU64::new(u64::MAX),
+            max_time: AtomicU64::new(0),
+            min_id: AtomicU64::new(u64::MAX),
+            max_id: AtomicU64::new(0),
+            shape,
+            buffers: Some(buffers),
+            dead: OnceLock::new(),
+            shared: Arc::clone(shared),
+        });
+        Ok(Writer { segment, staged: 0, used: 0, last_time: i64::MIN })
+    }
+
+    /// How many events can be read.
+    pub(crate) fn committed(&self) -> u32 {
+        self.committed.load(Ordering::Acquire)
+    }
+
+    /// The record at a published index.
+    pub(crate) fn record(&self, index: u32) -> Option<Record<'_>> {
+        let buffers = self.buffers.as_ref()?;
+        if index >= self.committed() {
+            return None;
+        }
+        buffers.shadow.read(index);
+        // SAFETY: `index` is below `committed`, loaded with acquire: the offset and the record's bytes are written
+        // and never change. The offset lies inside the arena and the record's length is its first word.
+        let bytes = unsafe {
+            let offset = *buffers.offsets.as_ptr().add(index as usize);
+            let start = buffers.arena.as_ptr().cast::<u8>().add(offset as usize);
+            let length = u32::from_le_bytes(*start.cast::<[u8; 4]>());
+            std::slice::from_raw_parts(start, length as usize)
+        };
+        Record::parse(bytes)
+    }
+
+    /// The timestamps of the first `n` events (as many as are published).
+    pub(crate) fn times(&self, n: u32) -> &[i64] {
+        let n = n.min(self.committed());
+        let Some(buffers) = &self.buffers else { return &[] };
+        // SAFETY: the column has room for every index of the segment, and below `committed`, loaded with acquire,
+        // it is written and never changes; the writer only writes behind the end of this slice.
+        unsafe { std::slice::from_raw_parts(buffers.times.as_ptr(), n as usize) }
+    }
+
+    /// Whether the first `n` events are in order of their timestamps.
+    pub(crate) fn in_time_order(&self, n: u32) -> bool {
+        self.disorder.load(Ordering::Relaxed) >= n
+    }
+
+    /// The smallest and largest timestamp; of nothing, smallest above largest.
+    pub(crate) fn time_bounds(&self) -> (i64, i64) {
+        let (min, max) = (self.min_time.load(Ordering::Relaxed), self.max_time.load(Ordering::Relaxed));
+        (unordered(min), unordered(max))
+    }
+
+    /// The smallest and largest event id; of nothing, smallest above largest.
+    pub(crate) fn id_bounds(&self) -> (u64, u64) {
+        (self.min_id.load(Ordering::Relaxed), self.max_id.load(Ordering::Relaxed))
+    }
+
+    /// The indexes whose key may have this hash, newest first, published or not.
+    pub(crate) fn chain(&self, index: Index, hash: u64) -> Chain<'_> {
+        let Some(buffers) = &self.buffers else { return Chain { next: &[], at: 0 } };
+        let (heads, next) = buffers.index(index);
+        let at = head(heads, hash).map_or(0, |head| head.load(Ordering::Acquire));
+        Chain { next, at }
+    }
+
+    /// Goes on with a walk at [`Chain::position`].
+    pub(crate) fn resume(&self, index: Index, at: u32) -> Chain<'_> {
+        let next = self.buffers.as_ref().map_or(&[][..], |buffers| buffers.index(index).1);
+        Chain { next, at }
+    }
+
+    /// How many of the first `n` events have a sequence number below `seq`.
+    pub(crate) fn below_seq(&self, n: u32, seq: u64) -> u32 {
+        let seq_at = |index: u32| self.record(index).map_or(u64::MAX, |record| record.seq());
+        // Mostly all or none of them: look at the ends first.
+        let n = n.min(self.committed());
+        if n == 0 || seq_at(0) >= seq {
+            return 0;
+        }
+        if seq_at(n - 1) < seq {
+            return n;
+        }
+        let (mut low, mut high) = (0, n);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if seq_at(middle) < seq { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+
+    /// The store's names.
+    pub(crate) fn names(&self) -> &Names {
+        &self.shared.names
+    }
+
+    pub(crate) fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Bytes allocated for records and columns, and for indexes.
+    pub(crate) fn bytes(&self) -> (usize, usize) {
+        self.buffers.as_ref().map_or((0, 0), Buffers::bytes)
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        if let Some(buffers) = self.buffers.take() {
+            self.shared.pool.give(self.shape, buffers);
+        }
+    }
+}
+
+fn head(heads: &[AtomicU32], hash: u64) -> Option<&AtomicU32> {
+    heads.get(hash as usize & (heads.len().wrapping_sub(1)))
+}
+
+/// Spreads an id over the heads of its index.
+pub(crate) fn id_hash(id: u64) -> u64 {
+    id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32
+}
+
+/// A walk along one chain.
+pub(crate) struct Chain<'a> {
+    next: &'a [AtomicU32],
+    at: u32,
+}
+
+impl Chain<'_> {
+    /// Where the walk stands, to go on from later.
+    pub(crate) fn position(&self) -> u32 {
+        self.at
+    }
+}
+
+impl Iterator for Chain<'_> {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        let index = self.at.checked_sub(1)?;
+        self.at = self.next.get(index as usize).map_or(0, |next| next.load(Ordering::Acquire));
+        Some(index)
+    }
+}
+
+/// The one who appends to a segment.
+pub(crate) struct Writer {
+    segment: Arc<Segment>,
+    /// Events written, published or not.
+    staged: u32,
+    /// Bytes of the arena that are taken.
+    used: usize,
+    last_time: i64,
+}
+
+impl Writer {
+    pub(crate) fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
+    /// Where the segment stands: events and bytes taken.
+    pub(crate) fn taken(&self) -> (u32, usize) {
+        (self.staged, self.used)
+    }
+
+    /// The indexes that are written and not published.
+    pub(crate) fn unpublished(&self) -> Range<u32> {
+        self.segment.committed.load(Ordering::Relaxed)..self.staged
+    }
+
+    /// Whether something was written and never published: a panic in mid-append. Such a segment is left behind.
+    pub(crate) fn has_orphans(&self) -> bool {
+        !self.unpublished().is_empty()
+    }
+
+    /// Copies an event behind the published ones and links it into the correlation and type indexes. Its index,
+    /// or `None` when there is no room.
+    pub(crate) fn stage(&mut self, draft: &Draft<'_>, correlation_hash: u64) -> Option<u32> {
+        let segment = &*self.segment;
+        let buffers = segment.buffers.as_ref()?;
+        let length = draft.length();
+        let index = self.staged;
+        if !segment.shape.fits((index, self.used), length) {
+            return None;
+        }
+        buffers.shadow.write(index);
+        let correlation = draft.correlation.unwrap_or_default();
+        // SAFETY: `index` is below the segment's capacity, so it lies inside the columns; `used + length` is inside
+        // the arena and `length` covers header and parts (`Draft::length`). Everything is at or above `committed`,
+        // where only this writer reads or writes, and the sources are not inside the arena's unpublished part.
+        unsafe {
+            *buffers.offsets.as_ptr().add(index as usize) = self.used as u32;
+            *buffers.times.as_ptr().add(index as usize) = draft.timestamp;
+            let start = buffers.arena.as_ptr().cast::<u8>().add(self.used);
+            // The last word first: what the parts leave of it stays zero.
+            start.add(length - 8).cast::<[u8; 8]>().write([0; 8]);
+            start.cast::<[u8; HEADER]>().write(draft.header());
+            let mut at = start.add(HEADER);
+            for part in [correlation, draft.pid, draft.data] {
+                std::ptr::copy_nonoverlapping(part.as_ptr(), at, part.len());
+                at = at.add(part.len());
+            }
+        }
+        self.staged += 1;
+        self.used += length;
+        if draft.timestamp < self.last_time {
+            let first = segment.disorder.load(Ordering::Relaxed).min(index);
+            segment.disorder.store(first, Ordering::Relaxed);
+        }
+        self.last_time = self.last_time.max(draft.timestamp);
+        lower(&segment.min_time, ordered(draft.timestamp));
+        raise(&segment.max_time, ordered(draft.timestamp));
+        if draft.correlation.is_some() {
+            buffers.link(Index::Correlation, correlation_hash, index);
+        }
+        buffers.link(Index::Type, u64::from(draft.type_id), index);
+        Some(index)
+    }
+
+    /// Fills in what is known last, and links the event into the id index.
+    pub(crate) fn finish(&mut self, index: u32, seq: u64, event_id: u64, config_version: u64) {
+        let segment = &*self.segment;
+        let committed = segment.committed.load(Ordering::Relaxed);
+        let Some(buffers) = segment.buffers.as_ref().filter(|_| index >= committed && index < self.staged)
+        else {
+            return;
+        };
+        buffers.shadow.write(index);
+        // SAFETY: `index` was staged and is not published: offset and header are written, inside the arena, and
+        // only this writer touches them.
+        unsafe {
+            let offset = *buffers.offsets.as_ptr().add(index as usize);
+            let start = buffers.arena.as_ptr().cast::<u8>().add(offset as usize);
+            start.add(AT_SEQ).cast::<[u8; 8]>().write(seq.to_le_bytes());
+            start.add(AT_EVENT_ID).cast::<[u8; 8]>().write(event_id.to_le_bytes());
+            start.add(AT_CONFIG_VERSION).cast::<[u8; 8]>().write(config_version.to_le_bytes());
+        }
+        lower(&segment.min_id, event_id);
+        raise(&segment.max_id, event_id);
+        buffers.link(Index::EventId, id_hash(event_id), index);
+    }
+
+    /// Makes everything staged and finished visible.
+    pub(crate) fn publish(&mut self) {
+        self.segment.committed.store(self.staged, Ordering::Release);
+    }
+}
+
+/// Lowers a bound that only the writer stores to.
+fn lower(bound: &AtomicU64, value: u64) {
+    if value < bound.load(Ordering::Relaxed) {
+        bound.store(value, Ordering::Relaxed);
+    }
+}
+
+/// Raises a bound that only the writer stores to.
+fn raise(bound: &AtomicU64, value: u64) {
+    if value > bound.load(Ordering::Relaxed) {
+        bound.store(value, Ordering::Relaxed);
+    }
+}
+
+impl Buffers {
+    /// Puts an index at the head of its chain.
+    fn link(&self, index: Index, hash: u64, at: u32) {
+        let (heads, next) = self.index(index);
+        if let (Some(head), Some(next)) = (head(heads, hash), next.get(at as usize)) {
+            next.store(head.load(Ordering::Relaxed), Ordering::Relaxed);
+            // Release: whoever finds this index through the head also finds where the chain goes on.
+            head.store(at + 1, Ordering::Release);
+        }
+    }
+}

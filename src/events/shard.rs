@@ -1,0 +1,145 @@
+//! A shard: the list of segments that one group of threads appends to, and the lock that they share.
+//!
+//! Readers take the list without a lock (`ArcSwap`); it is replaced as a whole, under the shard's lock, when a
+//! segment is added or retired. Within a shard sequence numbers grow from segment to segment.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arc_swap::{ArcSwap, Guard};
+
+use super::segment::{Index, Segment, Writer, id_hash};
+use crate::runtime::sync::{Mutex, MutexGuard, lock};
+
+/// What is known about a segment that gets no more events, so that searches need not touch its memory.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) count: u32,
+    pub(crate) seqs: (u64, u64),
+    pub(crate) times: (i64, i64),
+    pub(crate) ids: (u64, u64),
+}
+
+impl Bounds {
+    /// Reads them off a segment; `None` while it is empty. What is published later is not covered.
+    fn read(segment: &Segment) -> Option<Self> {
+        let count = segment.committed();
+        let first = segment.record(0)?.seq();
+        let last = segment.record(count.checked_sub(1)?)?.seq();
+        Some(Self { count, seqs: (first, last), times: segment.time_bounds(), ids: segment.id_bounds() })
+    }
+}
+
+/// One segment in a shard's list.
+#[derive(Clone)]
+pub(crate) struct Entry {
+    pub(crate) segment: Arc<Segment>,
+    sealed: Option<Bounds>,
+}
+
+impl Entry {
+    pub(crate) fn new(segment: Arc<Segment>) -> Self {
+        Self { segment, sealed: None }
+    }
+
+    /// Where the segment's values lie, as far as published now.
+    pub(crate) fn bounds(&self) -> Option<Bounds> {
+        self.sealed.or_else(|| Bounds::read(&self.segment))
+    }
+
+    fn id_bounds(&self) -> (u64, u64) {
+        self.sealed.map_or_else(|| self.segment.id_bounds(), |bounds| bounds.ids)
+    }
+}
+
+pub(crate) struct Shard {
+    list: ArcSwap<Vec<Entry>>,
+    writer: Mutex<Option<Writer>>,
+}
+
+impl Shard {
+    pub(crate) fn new() -> Self {
+        Self { list: ArcSwap::from_pointee(Vec::new()), writer: Mutex::new(None) }
+    }
+
+    /// The shard's lock, and the writer of its active segment once there is one.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Option<Writer>> {
+        lock(&self.writer)
+    }
+
+    /// The segments, oldest first; the last is the active one.
+    pub(crate) fn segments(&self) -> Guard<Arc<Vec<Entry>>> {
+        self.list.load()
+    }
+
+    /// Adds segments behind the active one. The caller holds the lock.
+    pub(crate) fn extend(&self, fresh: &[Writer]) {
+        let old = self.list.load();
+        let mut list = Vec::with_capacity(old.len() + fresh.len());
+        list.extend(old.iter().cloned());
+        // The last one may still have events staged in it; those before it are final.
+        if let Some((_, finals)) = list.split_last_mut() {
+            for entry in finals.iter_mut().filter(|entry| entry.sealed.is_none()) {
+                entry.sealed = Bounds::read(&entry.segment);
+            }
+        }
+        list.extend(fresh.iter().map(|writer| Entry::new(Arc::clone(writer.segment()))));
+        self.list.store(Arc::new(list));
+    }
+
+    /// Takes the segments that `gone` names off the list, never the active one, and returns them.
+    pub(crate) fn retire(&self, gone: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+        let _writer = self.lock();
+        let old = self.list.load();
+        let Some((active, finals)) = old.split_last() else { return Vec::new() };
+        let (gone, mut kept): (Vec<_>, Vec<_>) = finals.iter().cloned().partition(gone);
+        if !gone.is_empty() {
+            kept.push(active.clone());
+            self.list.store(Arc::new(kept));
+        }
+        gone
+    }
+
+    /// The newest event of this id that `present` accepts, with its segment.
+    pub(crate) fn find(
+        &self,
+        id: u64,
+        present: impl Fn(&Segment, u32, u64) -> bool,
+    ) -> Option<(Arc<Segment>, u32)> {
+        for entry in self.segments().iter().rev() {
+            let (min, max) = entry.id_bounds();
+            if id < min || id > max {
+                continue;
+            }
+            let segment = &*entry.segment;
+            for index in segment.chain(Index::EventId, id_hash(id)) {
+                let found = segment.record(index).filter(|record| record.event_id() == id);
+                if found.is_some_and(|record| present(segment, index, record.seq())) {
+                    return Some((Arc::clone(&entry.segment), index));
+                }
+            }
+        }
+        None
+    }
+}
+
+static THREADS: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    // No destructor: a thread of the host may end at any time without us.
+    static THREAD: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+/// The shard that the calling thread appends to: threads are dealt out in turn.
+pub(crate) fn of_this_thread(shards: usize) -> usize {
+    let number = THREAD.get();
+    let number = if number == usize::MAX {
+        let next = THREADS.fetch_add(1, Ordering::Relaxed);
+        THREAD.set(next);
+        next
+    } else {
+        number
+    };
+    number % shards.max(1)
+}

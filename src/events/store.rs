@@ -1,0 +1,337 @@
+//! The store: appends, finds, forgets. It wires the parts; each part's own file says how it works.
+//!
+//! An append runs on the caller's thread: check, take the shard's lock, copy the record, take a `seq`, publish.
+//! What can fail comes before the `seq` is taken, so sequence numbers have no holes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64 as Counter, Ordering as Relaxing};
+
+use super::cursor::Cursor;
+use super::frontier::{FIRST_SEQ, Frontier};
+use super::ids::Ids;
+use super::model::{ACCEPTED, EventRef, EventType, NewEvent, Receipt, TypeId};
+use super::names::Names;
+use super::options::EventStoreOptions;
+use super::query::{self, Query, Window};
+use super::record::Draft;
+use super::recycle::Pool;
+use super::retention::{Retention, is_dead};
+use super::segment::{Segment, Shape, Shared};
+use super::shard::{Shard, of_this_thread};
+use super::stats::EventStats;
+use super::validate;
+use crate::error::{Code, Error, Result};
+use crate::runtime::clock::AnchoredClock;
+use crate::runtime::sync::{AtomicU64, Ordering};
+
+static STORES: AtomicU32 = AtomicU32::new(1);
+
+/// Structured events in memory, bounded, found again by id, time, type and correlation.
+///
+/// ```
+/// use std::sync::Arc;
+/// use elixirscope_foundation::events::{EventStore, EventStoreOptions, NewEvent, Query};
+/// use elixirscope_foundation::runtime::clock::{AnchoredClock, SystemClock};
+///
+/// # fn main() -> elixirscope_foundation::error::Result<()> {
+/// let clock = AnchoredClock::new(Arc::new(SystemClock), 0);
+/// let store = EventStore::open(EventStoreOptions::default(), clock, Arc::default())?;
+/// let event = NewEvent {
+///     event_type: "order_paid".into(),
+///     correlation_id: Some(b"order-7"),
+///     data: br#"{"total":12}"#,
+///     ..NewEvent::default()
+/// };
+/// let receipt = store.append(&event)?;
+/// let mut found = store.query(&Query { correlation_id: Some(b"order-7".to_vec()), ..Query::default() })?;
+/// assert_eq!(found.next().map(|event| event.event_id()), Some(receipt.event_id));
+/// assert!(found.next().is_none());
+/// # Ok(())
+/// # }
+/// ```
+pub struct EventStore {
+    pub(super) shards: Box<[Shard]>,
+    pub(super) frontier: Frontier,
+    pub(super) ids: Ids,
+    pub(super) retention: Retention,
+    pub(super) shared: Arc<Shared>,
+    pub(super) shape: Shape,
+    pub(super) clock: AnchoredClock,
+    config_version: Arc<AtomicU64>,
+    options: EventStoreOptions,
+    /// Tells type handles of one store from those of another.
+    number: u32,
+    refused: Counter,
+}
+
+/// The ids of an event's type and node.
+#[derive(Clone, Copy)]
+pub(super) struct Interned {
+    pub(super) kind: u32,
+    pub(super) node: u32,
+}
+
+/// The clocks at one moment.
+#[derive(Clone, Copy)]
+pub(super) struct Now {
+    pub(super) time: i64,
+    pub(super) wall: i64,
+}
+
+impl EventStore {
+    /// Opens an empty store. `config_version` is what events are stamped with; the configuration moves it.
+    pub fn open(
+        options: EventStoreOptions,
+        clock: AnchoredClock,
+        config_version: Arc<AtomicU64>,
+    ) -> Result<Self> {
+        options.check()?;
+        let shards = options.shard_count();
+        let shape = options.shape(shards);
+        Ok(Self {
+            shards: (0..shards).map(|_| Shard::new()).collect(),
+            frontier: Frontier::new(shards),
+            ids: Ids::new(),
+            retention: Retention::new(options.max_events),
+            shared: Arc::new(Shared { names: Names::new()?, pool: Pool::new(shape) }),
+            shape,
+            clock,
+            config_version,
+            options,
+            number: STORES.fetch_add(1, Relaxing::Relaxed),
+            refused: Counter::new(0),
+        })
+    }
+
+    /// Stores one event. When this has returned, every query that starts finds it.
+    pub fn append(&self, event: &NewEvent<'_>) -> Result<Receipt> {
+        let result = self.append_one(event);
+        if result.is_err() {
+            self.count_refused(1);
+        }
+        result
+    }
+
+    fn append_one(&self, event: &NewEvent<'_>) -> Result<Receipt> {
+        validate::check(event, self.options.max_data_bytes)?;
+        let interned = self.intern(event)?;
+        self.ids.check_left()?;
+        // Held until the event is published, so that two appends of one id meet.
+        let (id, _held) = match event.event_id {
+            Some(id) => {
+                let held = self.ids.lock(id);
+                self.refuse_duplicate(id)?;
+                (Some(id), held)
+            }
+            None if self.ids.scattered() => {
+                let (id, held) = self.draw_unused();
+                (Some(id), held)
+            }
+            None => (None, None),
+        };
+        let number = of_this_thread(self.shards.len());
+        let shard = self.shards.get(number).ok_or_else(no_shard)?;
+        let mut rotated = false;
+        let receipt = {
+            let mut active = shard.lock();
+            // Read under the lock, so that events of a shard are in the order of their own timestamps.
+            let draft = draft(event, interned, self.now(event));
+            let hash = self.correlation_hash(event);
+            let staged = active.as_mut().filter(|w| !w.has_orphans()).and_then(|w| w.stage(&draft, hash));
+            let index = if staged.is_some() {
+                staged
+            } else {
+                let fresh = Segment::create(&self.shared, self.shape, draft.length())?;
+                shard.extend(std::slice::from_ref(&fresh));
+                rotated = true;
+                active.insert(fresh).stage(&draft, hash)
+            };
+            let (Some(writer), Some(index)) = (active.as_mut(), index) else { return Err(no_shard()) };
+            let flight = self.frontier.begin(number, 1).ok_or_else(no_shard)?;
+            let seq = flight.first();
+            let event_id = id.unwrap_or_else(|| self.ids.draw(1));
+            writer.finish(index, seq, event_id, self.version());
+            writer.publish();
+            Receipt { level: ACCEPTED, event_id, seq }
+        };
+        if rotated {
+            self.retention.settle(&self.shards, &self.frontier);
+        }
+        Ok(receipt)
+    }
+
+    /// The ids of the event's type and node, made known if they are new.
+    pub(super) fn intern(&self, event: &NewEvent<'_>) -> Result<Interned> {
+        let names = &self.shared.names;
+        let kind = match event.event_type {
+            EventType::Name(name) => names.intern(name)?,
+            EventType::Id(id) if id.store == self.number && (1..=names.last()).contains(&id.name) => id.name,
+            EventType::Id(id) => {
+                return Err(Error::new(
+                    Code::InvalidEventType,
+                    "event_type is a type that was resolved by another store: resolve it with this one",
+                )
+                .with("type", id.to_raw()));
+            }
+        };
+        Ok(Interned { kind, node: names.intern(event.node)? })
+    }
+
+    /// The clocks, as far as the event needs them.
+    fn now(&self, event: &NewEvent<'_>) -> Now {
+        Now {
+            time: event.timestamp.unwrap_or_else(|| self.clock.now_ns()),
+            wall: event.wall_time.unwrap_or_else(|| self.clock.wall_ns()),
+        }
+    }
+
+    pub(super) fn correlation_hash(&self, event: &NewEvent<'_>) -> u64 {
+        event.correlation_id.map_or(0, |id| self.shared.names.hash(id))
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.config_version.load(Ordering::Acquire)
+    }
+
+    pub(super) fn max_data_bytes(&self) -> usize {
+        self.options.max_data_bytes
+    }
+
+    pub(super) fn count_refused(&self, n: u64) {
+        self.refused.fetch_add(n, Relaxing::Relaxed);
+    }
+
+    /// Fails if an event of this id is there. The caller holds the id's stripe.
+    pub(super) fn refuse_duplicate(&self, id: u64) -> Result<()> {
+        if self.ids.note(id) {
+            // The store may have drawn this id for an event that is just being appended.
+            self.frontier.settled();
+        }
+        if !self.holds(id) {
+            return Ok(());
+        }
+        Err(Error::new(Code::DuplicateEventId, format!("event_id {id} is stored already"))
+            .with("event_id", id))
+    }
+
+    fn holds(&self, id: u64) -> bool {
+        let low = self.low();
+        let present = |segment: &Segment, index, seq| seq >= low && !is_dead(segment, index);
+        self.shards.iter().any(|shard| shard.find(id, present).is_some())
+    }
+
+    /// An id that no event has, with its stripe held.
+    pub(super) fn draw_unused(&self) -> (u64, Option<std::sync::MutexGuard<'_, ()>>) {
+        loop {
+            let id = self.ids.draw(1);
+            let held = self.ids.lock(id);
+            if !self.holds(id) {
+                return (id, held);
+            }
+        }
+    }
+
+    fn low(&self) -> u64 {
+        self.retention.low(self.frontier.next(), &self.shards, &self.frontier)
+    }
+
+    /// An id for an event that the caller is about to store: no event has it, and nobody else is given it.
+    pub fn generate_id(&self) -> u64 {
+        if self.ids.scattered() { self.draw_unused().0 } else { self.ids.draw(1) }
+    }
+
+    /// Resolves an event type, for callers that append many of one type.
+    pub fn event_type(&self, name: &str) -> Result<TypeId> {
+        validate::check_type(name)?;
+        Ok(TypeId { store: self.number, name: self.shared.names.intern(name)? })
+    }
+
+    /// The event of this id, or `data_not_found`.
+    pub fn get(&self, id: u64) -> Result<EventRef> {
+        let low = self.low();
+        let present = |segment: &Segment, index, seq| seq >= low && !is_dead(segment, index);
+        let found = self.shards.iter().find_map(|shard| shard.find(id, present));
+        let event = found.and_then(|(segment, index)| EventRef::new(segment, index));
+        let event = event.ok_or_else(|| {
+            Error::new(Code::DataNotFound, format!("no event has the id {id}; it may have been dropped"))
+                .with("event_id", id)
+        })?;
+        // A batch is seen as a whole or not at all, here as in queries.
+        self.frontier.wait(event.view().seq() + 1);
+        Ok(event)
+    }
+
+    /// Finds events. The cursor shows the store as it is now and keeps what it shows in memory.
+    pub fn query(&self, query: &Query) -> Result<Cursor> {
+        let next = self.frontier.settled();
+        let low = self.retention.low(next, &self.shards, &self.frontier);
+        let names = &self.shared.names;
+        let types = query.types.iter().filter_map(|name| names.find(name)).filter(|id| *id != 0).collect();
+        let hash = query.correlation_id.as_deref().map_or(0, |id| names.hash(id));
+        Ok(query::plan(query, types, hash, Window { low, next }, &self.shards))
+    }
+
+    /// Removes every event with a timestamp below `timestamp`; how many those were.
+    pub fn prune_before(&self, timestamp: i64) -> Result<u64> {
+        Ok(self.retention.prune_before(timestamp, &self.shards, &self.frontier))
+    }
+
+    /// The books, settled as of now.
+    pub fn stats(&self) -> EventStats {
+        let books = self.retention.settle(&self.shards, &self.frontier);
+        let (mut segments, mut memory, mut index) = (0, 0, 0);
+        for shard in &self.shards {
+            for entry in shard.segments().iter() {
+                let (records, indexes) = entry.segment.bytes();
+                segments += 1;
+                memory += records as u64;
+                index += indexes as u64;
+            }
+        }
+        let stored = books.next - FIRST_SEQ;
+        EventStats {
+            events: books.present,
+            stored,
+            refused: self.refused.load(Relaxing::Relaxed),
+            dropped_oldest: stored - books.present - books.pruned,
+            pruned: books.pruned,
+            max_events: self.options.max_events,
+            next_seq: books.next,
+            frontier: self.frontier.stable(),
+            oldest_seq: books.low,
+            shards: self.shards.len(),
+            segments,
+            memory_bytes: memory,
+            index_bytes: index,
+            pooled_bytes: self.shared.pool.bytes() as u64,
+            names: u64::from(self.shared.names.last()),
+        }
+    }
+}
+
+impl std::fmt::Debug for EventStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventStore").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// The record of an event, with the clocks of `now` where the event has none of its own.
+pub(super) fn draft<'a>(event: &NewEvent<'a>, interned: Interned, now: Now) -> Draft<'a> {
+    Draft {
+        timestamp: event.timestamp.unwrap_or(now.time),
+        wall_time: event.wall_time.unwrap_or(now.wall),
+        parent_id: event.parent_id.unwrap_or(0),
+        type_id: interned.kind,
+        node_id: interned.node,
+        flags: 0,
+        encoding: event.encoding,
+        correlation: event.correlation_id,
+        pid: event.pid.as_bytes(),
+        data: event.data,
+    }
+}
+
+/// What cannot be: a shard number beyond the shards, or no room in a fresh segment.
+pub(super) fn no_shard() -> Error {
+    Error::new(Code::InternalError, "the event store has no shard or segment for this event")
+}
