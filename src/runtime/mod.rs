@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod deadline;
+pub mod fork;
 pub mod handle;
 pub mod pool;
 pub mod queue;
