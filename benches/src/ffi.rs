@@ -1,0 +1,153 @@
+//! The hot calls as a C program has them: through the shared library that `make build` makes, opened with
+//! `dlopen`. The floor of a call is an exported function that does nothing.
+
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::hint::black_box;
+use std::path::Path;
+use std::ptr::{null, null_mut};
+
+use crate::harness::{Measured, Numbers, Role, Work};
+
+/// `esf_str`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Str {
+    ptr: *const c_char,
+    len: usize,
+}
+
+impl Str {
+    fn of(text: &str) -> Self {
+        Self { ptr: text.as_ptr().cast(), len: text.len() }
+    }
+}
+
+type Status = i32;
+type Handle = *mut c_void;
+
+/// The functions that are measured, with the types of the header.
+struct Library {
+    abi_version: extern "C" fn() -> u32,
+    open: extern "C" fn(Str, *mut Handle, *mut Handle) -> Status,
+    close: extern "C" fn(Handle, u32, *mut Handle) -> Status,
+    key_resolve: extern "C" fn(Handle, Str, *mut Handle, *mut Handle) -> Status,
+    get_f64: extern "C" fn(Handle, *mut f64) -> Status,
+    counter_new: extern "C" fn(Handle, Str, *const c_void, usize, *mut Handle, *mut Handle) -> Status,
+    counter_add: extern "C" fn(Handle, u64) -> Status,
+    histogram_new: extern "C" fn(Handle, Str, *const c_void, usize, *mut Handle, *mut Handle) -> Status,
+    histogram_record: extern "C" fn(Handle, f64) -> Status,
+}
+
+impl Library {
+    fn open() -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../build/lib/libelixirscope_foundation.so");
+        let name = CString::new(path.to_string_lossy().as_bytes()).expect("a path has no NUL");
+        // SAFETY: the name is a C string; the library's initialisers are the Rust runtime's only.
+        let library = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
+        assert!(!library.is_null(), "{} is not there: run `make build`", path.display());
+        macro_rules! symbol {
+            ($name:literal) => {{
+                // SAFETY: the handle is of an open library; the name is a C string.
+                let address = unsafe { libc::dlsym(library, $name.as_ptr()) };
+                assert!(!address.is_null(), "the library has no {:?}", $name);
+                // SAFETY: the function of this name has this type in the header, and is never unloaded.
+                unsafe { std::mem::transmute::<*mut c_void, _>(address) }
+            }};
+        }
+        Self {
+            abi_version: symbol!(c"esf_abi_version"),
+            open: symbol!(c"esf_foundation_open"),
+            close: symbol!(c"esf_foundation_close"),
+            key_resolve: symbol!(c"esf_config_key_resolve"),
+            get_f64: symbol!(c"esf_config_get_f64"),
+            counter_new: symbol!(c"esf_counter_new"),
+            counter_add: symbol!(c"esf_counter_add"),
+            histogram_new: symbol!(c"esf_histogram_new"),
+            histogram_record: symbol!(c"esf_histogram_record"),
+        }
+    }
+}
+
+/// Fails on any status but OK.
+fn ok(status: Status) {
+    assert_eq!(status, 0, "a call answered {status}");
+}
+
+/// Measures them.
+pub fn run() -> Vec<Measured> {
+    let library = Library::open();
+    let mut foundation = null_mut();
+    ok((library.open)(Str::of("{}"), &raw mut foundation, null_mut()));
+    let mut key = null_mut();
+    let path = Str::of("ai.planning.sampling_rate");
+    ok((library.key_resolve)(foundation, path, &raw mut key, null_mut()));
+    let (mut counter, mut histogram) = (null_mut(), null_mut());
+    ok((library.counter_new)(foundation, Str::of("bench.requests"), null(), 0, &raw mut counter, null_mut()));
+    ok((library.histogram_new)(
+        foundation,
+        Str::of("bench.latency"),
+        null(),
+        0,
+        &raw mut histogram,
+        null_mut(),
+    ));
+    // Numbers, so that threads can share them: a handle is one.
+    let (key, counter, histogram) = (key as usize, counter as usize, histogram as usize);
+
+    let empty = |n: u64| {
+        (0..n).for_each(|_| {
+            black_box((library.abi_version)());
+        });
+    };
+    let get = |n: u64| {
+        let mut value = 0.0;
+        for _ in 0..n {
+            ok((library.get_f64)(black_box(key) as Handle, &raw mut value));
+            black_box(value);
+        }
+    };
+    let add = |n: u64| (0..n).for_each(|_| ok((library.counter_add)(black_box(counter) as Handle, 1)));
+    let mut numbers = Numbers::new(7);
+    let values: Vec<f64> =
+        (0..1024).map(|_| 1e-6 * 2_f64.powf(numbers.below(2_000) as f64 / 100.0)).collect();
+    let record = |n: u64| {
+        for turn in 0..n {
+            let value = values[turn as usize % values.len()];
+            ok((library.histogram_record)(black_box(histogram) as Handle, value));
+        }
+    };
+
+    let mut rows = Vec::new();
+    rows.extend(
+        Work::new("C: scalar by key handle, 1 thread", "≤ 2 × an empty call")
+            .of(Role::Floor, "esf_abi_version (empty call)", empty)
+            .of(Role::Ours, "esf_config_get_f64", get)
+            .measure(),
+    );
+    rows.extend(
+        Work::new("C: scalar by key handle, 2 threads", "≤ 2 × an empty call, flat")
+            .threads(Role::Floor, "esf_abi_version (empty call)", 2, |_, n| empty(n))
+            .threads(Role::Ours, "esf_config_get_f64", 2, |_, n| get(n))
+            .measure(),
+    );
+    rows.extend(
+        Work::new("C: counter add, 1 thread", "≤ 12 ns")
+            .of(Role::Floor, "esf_abi_version (empty call)", empty)
+            .of(Role::Ours, "esf_counter_add", add)
+            .measure(),
+    );
+    rows.extend(
+        Work::new("C: counter add, 2 threads", "≤ 12 ns: no growth with threads")
+            .threads(Role::Floor, "esf_abi_version (empty call)", 2, |_, n| empty(n))
+            .threads(Role::Ours, "esf_counter_add", 2, |_, n| add(n))
+            .measure(),
+    );
+    rows.extend(
+        Work::new("C: histogram record, 1 thread", "")
+            .of(Role::Floor, "esf_abi_version (empty call)", empty)
+            .of(Role::Ours, "esf_histogram_record", record)
+            .measure(),
+    );
+    ok((library.close)(foundation, 5_000, null_mut()) as c_int);
+    rows
+}

@@ -1,0 +1,93 @@
+//! Counters and histograms through handles, on one and on two threads.
+
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use elixirscope_foundation::telemetry::{Telemetry, TelemetryOptions};
+
+use crate::harness::{Measured, Numbers, Role, Work};
+
+/// A cell that no other shares its cache lines with.
+#[repr(align(128))]
+#[derive(Default)]
+struct Padded(AtomicU64);
+
+impl Padded {
+    fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+}
+
+/// Measures them.
+pub fn run() -> Vec<Measured> {
+    let telemetry = Telemetry::new(TelemetryOptions::default());
+    let labels = [("method", "GET"), ("route", "/users/:id"), ("status", "200")];
+    let counter = telemetry.counter("bench.requests", &labels).expect("a counter");
+    let histogram = telemetry.histogram("bench.latency", &labels).expect("a histogram");
+    let cells: [Padded; 4] = Default::default();
+    let shared = Padded::default();
+
+    // Latencies from 1 µs to about 1 s, most of them small.
+    let mut numbers = Numbers::new(7);
+    let values: Vec<f64> =
+        (0..1024).map(|_| 1e-6 * 2_f64.powf(numbers.below(2_000) as f64 / 100.0)).collect();
+    let value = |n: u64| values[n as usize % values.len()];
+
+    let mut rows = Vec::new();
+    rows.extend(
+        Work::new("counter add, 1 thread", "≤ 8 ns")
+            .of(Role::Floor, "load and store, owner only", |n| {
+                for _ in 0..n {
+                    let cell = black_box(&cells[0].0);
+                    cell.store(cell.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+                }
+            })
+            .of(Role::Floor, "atomic add", |n| (0..n).for_each(|_| black_box(&cells[0]).add(1)))
+            .of(Role::Ours, "Counter::add", |n| (0..n).for_each(|_| black_box(&counter).add(1)))
+            .measure(),
+    );
+    rows.extend(
+        Work::new("counter add, 2 threads", "≤ 8 ns: no growth with threads")
+            .threads(Role::Floor, "atomic add, a cell for each", 2, |thread, n| {
+                (0..n).for_each(|_| black_box(&cells[thread]).add(1));
+            })
+            .threads(Role::Naive, "atomic add, one cell", 2, |_, n| {
+                (0..n).for_each(|_| black_box(&shared).add(1));
+            })
+            .threads(Role::Ours, "Counter::add", 2, |_, n| {
+                (0..n).for_each(|_| black_box(&counter).add(1));
+            })
+            .measure(),
+    );
+    rows.extend(
+        Work::new("histogram record, 1 thread", "≤ 14 ns, error ≤ 1 %")
+            .of(Role::Floor, "two atomic adds (bucket, sum)", |n| {
+                for turn in 0..n {
+                    black_box(&cells[0]).add(1);
+                    black_box(&cells[1]).add(value(turn).to_bits());
+                }
+            })
+            .of(Role::Ours, "Histogram::record", |n| {
+                for turn in 0..n {
+                    black_box(&histogram).record(value(turn));
+                }
+            })
+            .measure(),
+    );
+    rows.extend(
+        Work::new("histogram record, 2 threads", "≤ 16 ns")
+            .threads(Role::Floor, "two atomic adds, cells for each", 2, |thread, n| {
+                for turn in 0..n {
+                    black_box(&cells[thread]).add(1);
+                    black_box(&cells[thread + 2]).add(value(turn).to_bits());
+                }
+            })
+            .threads(Role::Ours, "Histogram::record", 2, |_, n| {
+                for turn in 0..n {
+                    black_box(&histogram).record(value(turn));
+                }
+            })
+            .measure(),
+    );
+    rows
+}
