@@ -30,7 +30,7 @@ build: ## the shared and the static C library, the header and a pkg-config file,
 	@scripts/build_libraries.sh
 
 header: ## write the C header and the tables generated from the error codes, for committing
-	ESF_REGENERATE=1 $(CARGO) test --locked --quiet --test header --test generated
+	ESF_REGENERATE=1 $(CARGO) test --locked --quiet --test header --test generated --test config
 
 test: setup ## every test of every language, and the linters; the last line is the count
 	@scripts/suite.py
