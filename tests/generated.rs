@@ -22,7 +22,7 @@ fn committed_is(path: &str, text: &str) {
     assert!(
         found == text,
         "{path} is not what the error table makes (first difference in line {}): run `make header`",
-        different.map_or_else(|| found.lines().count().min(text.lines().count()), |line| line) + 1
+        different.unwrap_or_else(|| found.lines().count().min(text.lines().count())) + 1
     );
 }
 
@@ -103,65 +103,94 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace("#{", "\\#{"))
 }
 
-fn elixir_table() -> String {
-    let mut module = String::from(
-        "defmodule ElixirScope.Foundation.Error.Table do\n\
-         \x20 @moduledoc false\n\
-         \x20 # Generated from src/error/table.rs by `make header`; do not edit.\n\n\
-         \x20 @rows [\n",
-    );
-    for (index, code) in Code::ALL.iter().enumerate() {
-        let row = code.row();
-        let actions: Vec<_> =
-            code.recovery_actions().iter().map(|action| format!("        {}", quoted(action))).collect();
-        let _ = write!(
-            module,
-            "    %{{\n\
-             \x20     code: {},\n\
-             \x20     error_type: :{},\n\
-             \x20     category: :{},\n\
-             \x20     subcategory: :{},\n\
-             \x20     severity: :{},\n\
-             \x20     retry_strategy: :{},\n\
-             \x20     hierarchical: {},\n\
-             \x20     message: {},\n\
-             \x20     recovery_actions: [\n{}\n      ],\n\
-             \x20     since: {}\n\
-             \x20   }}{}\n",
-            row.code,
-            row.name,
-            row.category.name(),
-            row.subcategory,
-            row.severity.name(),
-            row.retry.name(),
-            quoted(&code.hierarchical()),
-            quoted(row.message),
-            actions.join(",\n"),
-            quoted(row.since),
-            if index + 1 == Code::ALL.len() { "" } else { "," }
-        );
-    }
-    module.push_str(
-        "  ]\n\n\
-         \x20 @type row :: %{\n\
-         \x20         code: pos_integer(),\n\
-         \x20         error_type: atom(),\n\
-         \x20         category: atom(),\n\
-         \x20         subcategory: atom(),\n\
-         \x20         severity: atom(),\n\
-         \x20         retry_strategy: atom(),\n\
-         \x20         hierarchical: String.t(),\n\
-         \x20         message: String.t(),\n\
-         \x20         recovery_actions: [String.t()],\n\
-         \x20         since: String.t()\n\
-         \x20       }\n\n\
-         \x20 @doc \"Every row of the error table, in its order.\"\n\
-         \x20 @spec rows() :: [row(), ...]\n\
-         \x20 def rows, do: @rows\n\
-         end\n",
-    );
-    module
+/// A list of strings, one a line, the way `mix format` leaves it.
+fn string_list(indent: &str, items: &[&str]) -> String {
+    let lines: Vec<_> = items.iter().map(|item| format!("{indent}  {}", quoted(item))).collect();
+    format!("[\n{}\n{indent}]", lines.join(",\n"))
 }
+
+fn elixir_table() -> String {
+    let rows: Vec<_> = Code::ALL
+        .iter()
+        .map(|code| {
+            let row = code.row();
+            let words = format!(
+                "{} {} {} {} {} {} {} {}",
+                row.code,
+                code.hierarchical(),
+                row.name,
+                row.category.name(),
+                row.subcategory,
+                row.severity.name(),
+                row.retry.name(),
+                row.since
+            );
+            format!("    {{\n      {},\n      {}\n    }}", quoted(&words), quoted(row.message))
+        })
+        .collect();
+    let others = Code::ExternalError.recovery_actions();
+    let actions: Vec<_> = Code::ALL
+        .iter()
+        .filter(|code| code.recovery_actions() != others)
+        .map(|code| format!("    {}: {}", code.row().name, string_list("    ", code.recovery_actions())))
+        .collect();
+    ELIXIR_TABLE
+        .replace("@ROWS@", &rows.join(",\n"))
+        .replace("@ACTIONS@", &actions.join(",\n"))
+        .replace("@OTHERS@", &string_list("  ", others))
+}
+
+const ELIXIR_TABLE: &str = r#"defmodule ElixirScope.Foundation.Error.Table do
+  @moduledoc false
+  # Generated from src/error/table.rs by `make header`; do not edit.
+
+  # code, hierarchical code, type, category, subcategory, severity, retry strategy, since; and the message
+  @table [
+@ROWS@
+  ]
+
+  @recovery_actions %{
+@ACTIONS@
+  }
+
+  @other_recovery_actions @OTHERS@
+
+  @rows Enum.map(@table, fn {words, message} ->
+          [code, hierarchical, type, category, subcategory, severity, retry, since] = String.split(words)
+          error_type = String.to_atom(type)
+
+          %{
+            code: String.to_integer(code),
+            error_type: error_type,
+            category: String.to_atom(category),
+            subcategory: String.to_atom(subcategory),
+            severity: String.to_atom(severity),
+            retry_strategy: String.to_atom(retry),
+            hierarchical: hierarchical,
+            message: message,
+            recovery_actions: Map.get(@recovery_actions, error_type, @other_recovery_actions),
+            since: since
+          }
+        end)
+
+  @type row :: %{
+          code: pos_integer(),
+          error_type: atom(),
+          category: atom(),
+          subcategory: atom(),
+          severity: atom(),
+          retry_strategy: atom(),
+          hierarchical: String.t(),
+          message: String.t(),
+          recovery_actions: [String.t()],
+          since: String.t()
+        }
+
+  @doc "Every row of the error table, in its order."
+  @spec rows() :: [row(), ...]
+  def rows, do: @rows
+end
+"#;
 
 #[test]
 fn the_error_page_is_what_the_table_makes() {
