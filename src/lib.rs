@@ -13,6 +13,10 @@ pub mod error;
 pub mod events;
 #[cfg(feature = "capi")]
 pub mod ffi;
+pub mod foundation;
+pub mod handles;
+pub mod options;
+mod own_metrics;
 pub mod runtime;
 pub mod storage;
 pub mod telemetry;

@@ -52,7 +52,9 @@ impl<S: 'static> Chunks<S> {
         let chunk = self.chunks.get((index / CHUNK as u64) as usize)?;
         if chunk.load(Ordering::Acquire).is_null() {
             let first = index - index % CHUNK as u64;
-            let slots: Box<[S; CHUNK]> = Box::new(std::array::from_fn(|i| make(first + i as u64)));
+            // Collected on the heap: a chunk may be larger than a host's small thread stack.
+            let slots: Box<[S]> = (first..first + CHUNK as u64).map(make).collect();
+            let slots: Box<[S; CHUNK]> = slots.try_into().ok()?;
             chunk.store(Box::into_raw(slots), Ordering::Release);
         }
         self.get(index)

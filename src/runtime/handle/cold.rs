@@ -6,6 +6,10 @@
 //! `CLOSING`, after it saw no pin (acquire, against the release of each unpin); a pin is taken only by
 //! a compare-and-swap that sees the right generation, live and not closing. So a `&T` behind a pin is never
 //! aliased by a `&mut` and never outlives the value.
+//!
+//! [`ColdTable::pause`] brings all calls to rest, for a fork: a pin is taken first and looks at `paused`
+//! after, the pauser sets `paused` first and looks at the pins after, all sequentially consistent, so one of
+//! the two sees the other.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -17,7 +21,7 @@ use super::{GENERATION_MASK, INDEX_SHIFT, LAST_GENERATION, TableStats, Tag};
 use super::{exhausted, generation_of, pack, stale};
 use crate::error::{Code, Error, Result};
 use crate::runtime::deadline::Deadline;
-use crate::runtime::sync::{AtomicU64, Condvar, Mutex, Ordering, UnsafeCell, lock, wait_timeout};
+use crate::runtime::sync::{AtomicBool, AtomicU64, Condvar, Mutex, Ordering, UnsafeCell, lock, wait_timeout};
 
 const PINS: u64 = (1 << 32) - 1;
 const CLOSING: u64 = 1 << 32;
@@ -31,11 +35,13 @@ pub struct ColdTable<T: 'static> {
     slots: Chunks<Slot<T>>,
     state: Mutex<State>,
     unpinned: Condvar,
+    paused: AtomicBool,
 }
 
 struct Slot<T> {
     state: AtomicU64,
-    value: UnsafeCell<Option<T>>,
+    /// Boxed, so that a chunk of empty slots is small whatever they will hold.
+    value: UnsafeCell<Option<Box<T>>>,
 }
 
 // SAFETY: `state` guards `value` as the module's invariants say: shared references to the value go to
@@ -67,6 +73,7 @@ impl<T: Send + Sync + 'static> ColdTable<T> {
             slots: Chunks::new(),
             state: Mutex::new(State { free: VecDeque::new(), opened: 0, retired: 0 }),
             unpinned: Condvar::new(),
+            paused: AtomicBool::new(false),
         }
     }
 
@@ -79,6 +86,7 @@ impl<T: Send + Sync + 'static> ColdTable<T> {
             slots: Chunks::new(),
             state: Mutex::new(State { free: VecDeque::new(), opened: 0, retired: 0 }),
             unpinned: Condvar::new(),
+            paused: AtomicBool::new(false),
         }
     }
 
@@ -102,6 +110,7 @@ impl<T: Send + Sync + 'static> ColdTable<T> {
             ));
         };
         let generation = slot.state.load(Ordering::Acquire) >> STATE_GENERATION_SHIFT;
+        let value = Box::new(value);
         // SAFETY: the slot is free, so there is no pin and no remover; the lock keeps other inserts out.
         slot.value.with_mut(|place| unsafe { *place = Some(value) });
         slot.state.store(generation << STATE_GENERATION_SHIFT | LIVE, Ordering::Release);
@@ -118,14 +127,19 @@ impl<T: Send + Sync + 'static> ColdTable<T> {
             if state & PINS == PINS {
                 return Err(exhausted(self.tag, u32::MAX));
             }
-            match slot.state.compare_exchange_weak(state, state + 1, Ordering::Acquire, Ordering::Relaxed) {
+            match slot.state.compare_exchange_weak(state, state + 1, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) if self.paused.load(Ordering::SeqCst) => {
+                    self.unpin(slot);
+                    self.wait_until_resumed();
+                    state = slot.state.load(Ordering::Relaxed);
+                }
                 Ok(_) => break,
                 Err(now) => state = now,
             }
         }
         // SAFETY: the pin just taken keeps the value where it is and keeps writers away; it is given back
         // when the `Pin` is dropped, which the reference does not outlive.
-        let value = slot.value.with(|value| unsafe { (*value).as_ref() });
+        let value = slot.value.with(|value| unsafe { (*value).as_deref() });
         if let Some(value) = value {
             return Ok(Pin { table: self, slot, value });
         }
@@ -174,7 +188,48 @@ impl<T: Send + Sync + 'static> ColdTable<T> {
             slot.state.store((generation + 1) << STATE_GENERATION_SHIFT, Ordering::Release);
             table.free.push_back((handle >> INDEX_SHIFT) as u32);
         }
-        value.ok_or_else(|| stale(self.tag, handle))
+        value.map(|value| *value).ok_or_else(|| stale(self.tag, handle))
+    }
+
+    /// Lets no pin be taken until [`resume`](Self::resume), and waits until none is left: then no call is
+    /// under way and no lock that calls take is held. `timeout` (and resumed again) when calls are still
+    /// running at the deadline.
+    pub fn pause(&self, deadline: Duration) -> Result<()> {
+        let deadline = Deadline::after(deadline);
+        self.paused.store(true, Ordering::SeqCst);
+        let mut table = lock(&self.state);
+        for index in 0..table.opened {
+            let Some(slot) = self.slots.get(u64::from(index)) else { break };
+            loop {
+                let pins = slot.state.load(Ordering::SeqCst) & PINS;
+                if pins == 0 {
+                    break;
+                }
+                let Some(left) = deadline.left() else {
+                    drop(table);
+                    self.resume();
+                    let message = format!("{pins} calls use one {} and do not end", self.tag.name());
+                    return Err(Error::new(Code::Timeout, message));
+                };
+                table = wait_timeout(&self.unpinned, table, left);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets pins be taken again.
+    pub fn resume(&self) {
+        let _table = lock(&self.state);
+        self.paused.store(false, Ordering::SeqCst);
+        self.unpinned.notify_all();
+    }
+
+    #[cold]
+    fn wait_until_resumed(&self) {
+        let mut table = lock(&self.state);
+        while self.paused.load(Ordering::SeqCst) {
+            table = wait_timeout(&self.unpinned, table, Duration::from_secs(1));
+        }
     }
 
     /// How full the table is.
@@ -205,9 +260,10 @@ impl<T: Send + Sync + 'static> ColdTable<T> {
     }
 
     fn unpin(&self, slot: &Slot<T>) {
-        let before = slot.state.fetch_sub(1, Ordering::Release);
-        if before & CLOSING != 0 && before & PINS == 1 {
-            // Under the lock, so that it cannot fall between the remover's look and its wait.
+        let before = slot.state.fetch_sub(1, Ordering::SeqCst);
+        let awaited = before & CLOSING != 0 || self.paused.load(Ordering::SeqCst);
+        if awaited && before & PINS == 1 {
+            // Under the lock, so that it cannot fall between the waiter's look and its wait.
             let _table = lock(&self.state);
             self.unpinned.notify_all();
         }
@@ -275,6 +331,24 @@ mod tests {
         assert_eq!(next >> INDEX_SHIFT, handle >> INDEX_SHIFT, "the slot is used again");
         assert_eq!(TABLE.pin(handle).unwrap_err().code(), Code::StaleHandle);
         assert_eq!(*TABLE.pin(next).unwrap(), "two");
+    }
+
+    #[test]
+    fn a_pause_waits_for_calls_and_keeps_others_out() {
+        static TABLE: ColdTable<u32> = ColdTable::new(Tag::Instance, 10);
+        let handle = TABLE.insert(5).unwrap();
+        let pin = TABLE.pin(handle).unwrap();
+        assert_eq!(TABLE.pause(Duration::ZERO).unwrap_err().code(), Code::Timeout);
+        assert_eq!(*TABLE.pin(handle).unwrap(), 5, "a pause that failed is over");
+        std::thread::scope(|scope| {
+            let pauser = scope.spawn(|| TABLE.pause(LONG).unwrap());
+            drop(pin);
+            pauser.join().unwrap();
+            let late = scope.spawn(|| *TABLE.pin(handle).unwrap());
+            assert_eq!(TABLE.slot(handle).unwrap().state.load(Ordering::SeqCst) & CLOSING, 0);
+            TABLE.resume();
+            assert_eq!(late.join().unwrap(), 5);
+        });
     }
 
     #[test]

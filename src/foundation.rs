@@ -1,0 +1,268 @@
+//! One instance: opens the three services, wires them, and closes them.
+//!
+//! This is the only place where the services meet. A configuration change becomes an event and a count
+//! because [`Foundation::open`] hangs the event store and telemetry on the configuration's hooks; every
+//! event is stamped with the configuration version in force because both read one shared version cell.
+//!
+//! ```
+//! use std::time::Duration;
+//! use elixirscope_foundation::events::{NewEvent, Query};
+//! use elixirscope_foundation::foundation::Foundation;
+//! use elixirscope_foundation::options::Options;
+//!
+//! let foundation = Foundation::open(&Options::default())?;
+//! foundation.config().update("ai.planning.sampling_rate", 0.5.into())?;
+//! foundation.events().append(&NewEvent { event_type: "order_paid".into(), data: b"{}", ..NewEvent::default() })?;
+//! foundation.telemetry().counter("orders", &[("shop", "berlin")])?.add(1);
+//!
+//! let mut changes = foundation.events().query(&Query { types: vec!["config_updated".into()], ..Query::default() })?;
+//! assert_eq!(changes.next().map(|event| event.config_version()), Some(1));
+//! assert!(foundation.prometheus().contains("orders_total{shop=\"berlin\"} 1"));
+//! let report = foundation.close(Duration::from_secs(5));
+//! assert!(report.unfinished.is_empty());
+//! # Ok::<(), elixirscope_foundation::error::Error>(())
+//! ```
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::config::{ChangeKind, Config, ConfigStats};
+use crate::error::{Code, Error, Result};
+use crate::events::{EventStats, EventStore, EventStoreOptions, NewEvent};
+use crate::options::Options;
+use crate::own_metrics::OwnMetrics;
+use crate::runtime::clock::{AnchoredClock, Clock, SystemClock};
+use crate::runtime::fork::{self, ForkHook};
+use crate::runtime::supervisor::{Supervisor, WorkerState, WorkerStatus};
+use crate::telemetry::{Telemetry, TelemetryStats};
+
+/// One instance of the three services, isolated from every other instance in the process.
+///
+/// All calls may be made from any thread at once. Dropping it without [`Foundation::close`] stops its
+/// threads too, but reports nothing.
+#[derive(Debug)]
+pub struct Foundation {
+    namespace: String,
+    clock: AnchoredClock,
+    opened_ns: i64,
+    supervisor: Arc<Supervisor>,
+    config: Config,
+    events: Arc<EventStore>,
+    telemetry: Telemetry,
+    own: OwnMetrics,
+    _around_forks: fork::Registration,
+}
+
+/// What [`Foundation::status`] answers.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    /// `running`; `degraded` when a worker has failed and its service goes on without it.
+    pub status: &'static str,
+    /// The name that the instance was opened with.
+    pub namespace: String,
+    /// This library's version.
+    pub version: &'static str,
+    /// Milliseconds since the instance was opened.
+    pub uptime_ms: i64,
+    /// The configuration service.
+    pub config: ConfigStats,
+    /// The event store.
+    pub events: EventStats,
+    /// Telemetry.
+    pub telemetry: TelemetryStats,
+    /// Background threads; empty until something needs one.
+    pub workers: Vec<WorkerStatus>,
+}
+
+/// What [`Foundation::close`] could not finish.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CloseReport {
+    /// Threads that were still running at the deadline. They end by themselves as soon as they can.
+    pub unfinished: Vec<String>,
+}
+
+impl Foundation {
+    /// Opens an instance on the machine's clock.
+    ///
+    /// Errors: those of [`Options::check`]; whatever the configuration tree violates, all at once.
+    pub fn open(options: &Options) -> Result<Self> {
+        Self::open_with(options, Arc::new(SystemClock))
+    }
+
+    /// Opens an instance on a given clock: tests use [`crate::runtime::clock::SimClock`].
+    pub fn open_with(options: &Options, clock: Arc<dyn Clock>) -> Result<Self> {
+        options.check()?;
+        let clock = AnchoredClock::new(clock, 0);
+        let version = Arc::new(AtomicU64::new(0));
+        let supervisor = Arc::new(Supervisor::new(Arc::clone(clock.source())));
+        fork::arm();
+        let around_forks = fork::register(Arc::new(RestingWorkers(Arc::clone(&supervisor))))?;
+        let config =
+            Config::open(&options.config, Arc::clone(&version), clock.clone(), Arc::clone(&supervisor))?;
+        let events = EventStore::open(store_options(options, &config)?, clock.clone(), version)?;
+        let events = Arc::new(events);
+        let telemetry = Telemetry::new(options.telemetry.clone());
+        let own = OwnMetrics::new(&telemetry)?;
+        wire(&config, &events, &telemetry)?;
+        let opened_ns = clock.now_ns();
+        let namespace = options.namespace.clone();
+        Ok(Self {
+            namespace,
+            clock,
+            opened_ns,
+            supervisor,
+            config,
+            events,
+            telemetry,
+            own,
+            _around_forks: around_forks,
+        })
+    }
+
+    /// The configuration service.
+    #[inline]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The event store.
+    #[inline]
+    pub fn events(&self) -> &EventStore {
+        &self.events
+    }
+
+    /// Telemetry.
+    #[inline]
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    /// The background threads.
+    pub fn supervisor(&self) -> &Supervisor {
+        &self.supervisor
+    }
+
+    /// The clock of event timestamps.
+    pub fn clock(&self) -> &AnchoredClock {
+        &self.clock
+    }
+
+    /// The name that the instance was opened with.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// How the instance is doing.
+    pub fn status(&self) -> Status {
+        let workers = self.supervisor.status();
+        let failed = workers.iter().any(|worker| worker.state == WorkerState::Failed);
+        Status {
+            status: if failed { "degraded" } else { "running" },
+            namespace: self.namespace.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            uptime_ms: (self.clock.now_ns() - self.opened_ns) / 1_000_000,
+            config: self.config.stats(),
+            events: self.events.stats(),
+            telemetry: self.telemetry.stats(),
+            workers,
+        }
+    }
+
+    /// All metrics in Prometheus' text format 0.0.4, the instance's own among them.
+    pub fn prometheus(&self) -> String {
+        self.own.bring_up_to_date(&self.config.stats(), &self.events.stats());
+        let mut text = String::new();
+        self.telemetry.prometheus(&mut text);
+        text
+    }
+
+    /// Closes the instance: ends its subscriptions, lets its threads finish until the deadline and says
+    /// which did not.
+    pub fn close(self, deadline: Duration) -> CloseReport {
+        CloseReport { unfinished: self.supervisor.shutdown(deadline) }
+    }
+}
+
+/// A child of `fork` has no threads: workers end before a fork and start again on both sides.
+struct RestingWorkers(Arc<Supervisor>);
+
+impl ForkHook for RestingWorkers {
+    fn before_fork(&self) -> Result<()> {
+        let unfinished = self.0.quiesce(Duration::from_secs(5));
+        if unfinished.is_empty() {
+            return Ok(());
+        }
+        self.0.resume();
+        Err(Error::new(Code::Timeout, format!("workers {} do not end: do not fork", unfinished.join(", "))))
+    }
+
+    fn after_fork_parent(&self) {
+        self.0.resume();
+    }
+
+    fn after_fork_child(&self) {
+        self.0.resume();
+    }
+}
+
+/// The event store's bounds: options first, else configuration.
+fn store_options(options: &Options, config: &Config) -> Result<EventStoreOptions> {
+    let given = &options.event_store;
+    let defaults = EventStoreOptions::default();
+    let max_events = match given.max_events {
+        Some(max_events) => max_events,
+        None => config.get_i64("storage.hot.max_events")?.max(1) as u64,
+    };
+    Ok(EventStoreOptions {
+        max_events: Some(max_events),
+        shards: given.shards.map(|shards| shards as usize),
+        max_data_bytes: given.max_data_bytes.map_or(defaults.max_data_bytes, |bytes| bytes as usize),
+        ..defaults
+    })
+}
+
+/// A change of configuration becomes an event before it is published, and a count after.
+fn wire(config: &Config, events: &Arc<EventStore>, telemetry: &Telemetry) -> Result<()> {
+    let updated = events.event_type("config_updated")?;
+    let reset = events.event_type("config_reset")?;
+    let store = Arc::clone(events);
+    config.set_commit_hook(Box::new(move |change| {
+        let (event_type, data) = match change.kind {
+            ChangeKind::Updated => {
+                let data = json!({
+                    "path": change.path,
+                    "new_value": change.new,
+                    "previous_value": change.old,
+                    "timestamp": change.timestamp_ns,
+                    "version": change.version,
+                });
+                (updated, data)
+            }
+            ChangeKind::Reset => {
+                let data = json!({
+                    "timestamp": change.timestamp_ns,
+                    "reset_from_updates_count": change.updates_count,
+                    "version": change.version,
+                });
+                (reset, data)
+            }
+        };
+        let data = data.to_string();
+        let event = NewEvent { event_type: event_type.into(), data: data.as_bytes(), ..NewEvent::default() };
+        store.append(&event).map(|_| ())
+    }));
+
+    telemetry.describe("esf.config.updates", "Configuration values changed at run time.")?;
+    telemetry.describe("esf.config.resets", "Times the configuration was reset to its defaults.")?;
+    let updates = telemetry.counter("esf.config.updates", &[])?;
+    let resets = telemetry.counter("esf.config.resets", &[])?;
+    config.set_published_hook(Box::new(move |change| match change.kind {
+        ChangeKind::Updated => updates.add(1),
+        ChangeKind::Reset => resets.add(1),
+    }));
+    Ok(())
+}

@@ -1,0 +1,191 @@
+//! Everything an instance can be opened with: one typed struct, read from JSON.
+//!
+//! An option that does not exist or has the wrong type is an error that names it by its path:
+//!
+//! ```
+//! use elixirscope_foundation::options::Options;
+//!
+//! let error = Options::from_json(r#"{"event_store": {"max_event": 5}}"#).unwrap_err();
+//! assert!(error.message().contains("max_event"));
+//! ```
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::error::{Code, Error, Result};
+use crate::storage::Storage;
+use crate::telemetry::TelemetryOptions;
+
+/// The largest options document that is read: 1 MiB.
+pub const MAX_OPTIONS_BYTES: usize = 1024 * 1024;
+
+/// What an instance is opened with. Every field has a default, so `{}` opens a working instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    /// A name for people: it stands in the status and in the metrics. 1 to 255 bytes, default `default`.
+    /// Instances of the same namespace are still isolated from one another.
+    pub namespace: String,
+    /// Configuration values that differ from the schema's defaults: a tree of the same shape as the
+    /// configuration itself (docs/configuration.md).
+    pub config: Map<String, Value>,
+    /// Bounds of the event store.
+    pub event_store: EventStoreOptions,
+    /// Bounds of telemetry.
+    pub telemetry: TelemetryOptions,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            namespace: "default".to_owned(),
+            config: Map::new(),
+            event_store: EventStoreOptions::default(),
+            telemetry: TelemetryOptions::default(),
+        }
+    }
+}
+
+/// Bounds of the event store. `None` means the default that is named at the field.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EventStoreOptions {
+    /// How many events are kept; the oldest go first. 1 to 2^40, default: `storage.hot.max_events`.
+    pub max_events: Option<u64>,
+    /// How many threads can append without waiting for one another. 1 to 64, default: the number of
+    /// processors, at most 8.
+    pub shards: Option<u32>,
+    /// The largest data of one event, in bytes. 1 to 4 MiB, default 1,000,000.
+    pub max_data_bytes: Option<u32>,
+}
+
+impl Options {
+    /// Reads options from JSON text. Empty text means all defaults.
+    ///
+    /// Errors: `data_too_large` past [`MAX_OPTIONS_BYTES`]; `format_error` for text that is not JSON;
+    /// `invalid_input` naming the path of an unknown option or of a value of the wrong type or range.
+    pub fn from_json(text: &str) -> Result<Self> {
+        if text.len() > MAX_OPTIONS_BYTES {
+            return Err(Error::new(
+                Code::DataTooLarge,
+                format!("the options are {} bytes long; at most {MAX_OPTIONS_BYTES} are read", text.len()),
+            )
+            .with("size", text.len())
+            .with("max_size", MAX_OPTIONS_BYTES));
+        }
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        let tree: Value = serde_json::from_str(text)
+            .map_err(|e| Error::new(Code::FormatError, format!("the options are not JSON: {e}")))?;
+        only_objects(&tree)?;
+        let options: Self = serde_path_to_error::deserialize(tree).map_err(|e| refused(&e))?;
+        options.check()?;
+        Ok(options)
+    }
+
+    /// Reads options from a JSON file.
+    ///
+    /// Errors: those of [`Options::from_json`], and `io_error` naming the file.
+    pub fn from_file(storage: &dyn Storage, path: &std::path::Path) -> Result<Self> {
+        let bytes = crate::storage::read_all(storage, path, MAX_OPTIONS_BYTES as u64)?;
+        let text = std::str::from_utf8(&bytes).map_err(|e| {
+            Error::new(
+                Code::InvalidUtf8,
+                format!("{} is not UTF-8 from byte {}", path.display(), e.valid_up_to()),
+            )
+        })?;
+        Self::from_json(text).map_err(|e| e.with("file", path.display().to_string()))
+    }
+
+    /// Checks the ranges that the types cannot express.
+    pub fn check(&self) -> Result<()> {
+        if !(1..=255).contains(&self.namespace.len()) {
+            return Err(Error::new(
+                Code::InvalidInput,
+                format!("option namespace has {} bytes; it may have 1 to 255", self.namespace.len()),
+            )
+            .with("path", "namespace"));
+        }
+        let store = &self.event_store;
+        range("event_store.max_events", store.max_events, 1, 1 << 40)?;
+        range("event_store.shards", store.shards.map(u64::from), 1, 64)?;
+        range("event_store.max_data_bytes", store.max_data_bytes.map(u64::from), 1, 4 << 20)?;
+        let telemetry = &self.telemetry;
+        range("telemetry.max_series", Some(telemetry.max_series as u64), 1, 1_000_000)?;
+        range("telemetry.max_series_per_metric", Some(telemetry.max_series_per_metric as u64), 1, 1_000_000)
+    }
+}
+
+/// Serde reads a struct from an array as well, field by field; an option file never means that.
+fn only_objects(tree: &Value) -> Result<()> {
+    for (path, section) in std::iter::once(("options", Some(tree)))
+        .chain(["event_store", "telemetry"].map(|name| (name, tree.get(name))))
+    {
+        if let Some(section) = section.filter(|section| !section.is_object()) {
+            return Err(Error::new(
+                Code::InvalidInput,
+                format!("{path} must be a JSON object; it is {section}"),
+            )
+            .with("path", path));
+        }
+    }
+    Ok(())
+}
+
+fn refused(error: &serde_path_to_error::Error<serde_json::Error>) -> Error {
+    let path = error.path().to_string();
+    let place = if path == "." { "options".to_owned() } else { format!("option {path}") };
+    Error::new(Code::InvalidInput, format!("{place}: {}", error.inner())).with("path", path)
+}
+
+fn range(path: &str, value: Option<u64>, least: u64, most: u64) -> Result<()> {
+    match value {
+        Some(value) if !(least..=most).contains(&value) => Err(Error::new(
+            Code::InvalidInput,
+            format!("option {path} is {value}; it may be {least} to {most}"),
+        )
+        .with("path", path)
+        .with("value", value)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_given_means_the_defaults() {
+        assert_eq!(Options::from_json("").unwrap(), Options::default());
+        assert_eq!(Options::from_json(" {} ").unwrap(), Options::default());
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, code, named) in [
+            (r#"{"nam": 1}"#, Code::InvalidInput, "nam"),
+            (r#"{"namespace": 1}"#, Code::InvalidInput, "namespace"),
+            (r#"{"namespace": ""}"#, Code::InvalidInput, "namespace"),
+            (r#"{"event_store": {"max_events": 0}}"#, Code::InvalidInput, "event_store.max_events"),
+            (r#"{"event_store": {"max_events": -1}}"#, Code::InvalidInput, "event_store.max_events"),
+            (r#"{"event_store": {"shards": 65}}"#, Code::InvalidInput, "event_store.shards"),
+            (r#"{"telemetry": {"max_series": "many"}}"#, Code::InvalidInput, "telemetry.max_series"),
+            (r#"{"event_store": []}"#, Code::InvalidInput, "event_store"),
+            ("{", Code::FormatError, "not JSON"),
+            ("{} {}", Code::FormatError, "trailing"),
+        ] {
+            let error = Options::from_json(text).unwrap_err();
+            assert_eq!(error.code(), code, "{text}: {error}");
+            assert!(error.message().contains(named), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn options_round_trip() {
+        let mut options = Options::default();
+        options.event_store.max_events = Some(7);
+        let text = serde_json::to_string(&options).unwrap();
+        assert_eq!(Options::from_json(&text).unwrap(), options);
+    }
+}
