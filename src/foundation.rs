@@ -105,7 +105,7 @@ impl Foundation {
             Config::open(&options.config, Arc::clone(&version), clock.clone(), Arc::clone(&supervisor))?;
         let events = EventStore::open(store_options(options, &config)?, clock.clone(), version)?;
         let events = Arc::new(events);
-        let telemetry = Telemetry::new(options.telemetry.clone());
+        let telemetry = Telemetry::new(options.telemetry);
         let own = OwnMetrics::new(&telemetry)?;
         wire(&config, &events, &telemetry)?;
         let opened_ns = clock.now_ns();
@@ -227,8 +227,8 @@ fn store_options(options: &Options, config: &Config) -> Result<EventStoreOptions
 
 /// A change of configuration becomes an event before it is published, and a count after.
 fn wire(config: &Config, events: &Arc<EventStore>, telemetry: &Telemetry) -> Result<()> {
-    let updated = events.event_type("config_updated")?;
-    let reset = events.event_type("config_reset")?;
+    let update_event = events.event_type("config_updated")?;
+    let reset_event = events.event_type("config_reset")?;
     let store = Arc::clone(events);
     config.set_commit_hook(Box::new(move |change| {
         let (event_type, data) = match change.kind {
@@ -240,7 +240,7 @@ fn wire(config: &Config, events: &Arc<EventStore>, telemetry: &Telemetry) -> Res
                     "timestamp": change.timestamp_ns,
                     "version": change.version,
                 });
-                (updated, data)
+                (update_event, data)
             }
             ChangeKind::Reset => {
                 let data = json!({
@@ -248,7 +248,7 @@ fn wire(config: &Config, events: &Arc<EventStore>, telemetry: &Telemetry) -> Res
                     "reset_from_updates_count": change.updates_count,
                     "version": change.version,
                 });
-                (reset, data)
+                (reset_event, data)
             }
         };
         let data = data.to_string();

@@ -17,7 +17,10 @@ pub(crate) struct OwnMetrics {
     gauges: Vec<Gauge>,
 }
 
-const COUNTERS: [(&str, &[(&str, &str)], &str); 6] = [
+/// Name, labels and help.
+type Described = (&'static str, &'static [(&'static str, &'static str)], &'static str);
+
+const COUNTERS: [Described; 6] = [
     ("esf.events.stored", &[], "Events stored since the instance was opened."),
     ("esf.events.refused", &[], "Events refused: invalid, duplicate or beyond a limit."),
     ("esf.events.removed", &[("reason", "max_events")], "Events removed, by reason."),
