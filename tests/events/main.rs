@@ -1,0 +1,4 @@
+//! The event store as its users see it: against a naive model, and under threads.
+
+mod model;
+mod threads;

@@ -1,0 +1,328 @@
+//! Random histories of appends, batches, prunings and queries, against a `Vec` that does the same naively. Tiny
+//! segments make many of them; some appends come from other threads, so that several shards are at work.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use elixirscope_foundation::error::Code;
+use elixirscope_foundation::events::{
+    EventStore, EventStoreOptions, ID_LIMIT, NewEvent, Order, Query, Receipt,
+};
+use elixirscope_foundation::runtime::clock::{AnchoredClock, Clock, SimClock};
+use proptest::prelude::*;
+
+const TYPES: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
+const CORRELATIONS: [&[u8]; 4] = [b"", b"one", b"two", b"\xff\x00three"];
+
+#[derive(Debug, Clone)]
+struct Spec {
+    kind: usize,
+    id: Option<u64>,
+    time: Option<i64>,
+    correlation: Option<usize>,
+    size: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Append { spec: Spec, elsewhere: bool },
+    Batch { specs: Vec<Spec>, bad: Option<usize>, elsewhere: bool },
+    Prune(i64),
+    Find(Query),
+    Get(u64),
+    Generate,
+    Tick(i64),
+}
+
+/// What the model keeps of an event.
+#[derive(Debug, Clone, PartialEq)]
+struct Kept {
+    seq: u64,
+    id: u64,
+    kind: usize,
+    time: i64,
+    version: u64,
+    correlation: Option<usize>,
+    data: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Model {
+    present: Vec<Kept>,
+    stored: u64,
+    dropped: u64,
+    pruned: u64,
+    refused: u64,
+    max: usize,
+}
+
+impl Model {
+    fn has(&self, id: u64) -> bool {
+        self.present.iter().any(|event| event.id == id)
+    }
+
+    fn accept(&mut self, specs: &[Spec], receipts: &[Receipt], now: i64, version: u64) {
+        for (spec, receipt) in specs.iter().zip(receipts) {
+            self.stored += 1;
+            assert_eq!(receipt.seq, self.stored, "sequence numbers are dense");
+            assert_eq!(receipt.level, 1);
+            match spec.id {
+                Some(id) => assert_eq!(receipt.event_id, id),
+                None => assert!(!self.has(receipt.event_id), "id {} drawn twice", receipt.event_id),
+            }
+            self.present.push(Kept {
+                seq: receipt.seq,
+                id: receipt.event_id,
+                kind: spec.kind,
+                time: spec.time.unwrap_or(now),
+                version,
+                correlation: spec.correlation,
+                data: data(spec),
+            });
+        }
+        while self.present.len() > self.max {
+            self.present.remove(0);
+            self.dropped += 1;
+        }
+    }
+
+    fn prune(&mut self, time: i64) -> u64 {
+        let before = self.present.len();
+        self.present.retain(|event| event.time >= time);
+        let removed = (before - self.present.len()) as u64;
+        self.pruned += removed;
+        removed
+    }
+
+    fn find(&self, query: &Query) -> Vec<Kept> {
+        let mut found: Vec<Kept> = self.present.clone();
+        found.retain(|event| {
+            let kind = TYPES[event.kind];
+            (query.types.is_empty() || query.types.iter().any(|wanted| wanted == kind))
+                && query.correlation_id.as_deref().is_none_or(|wanted| {
+                    event.correlation.map(|correlation| CORRELATIONS[correlation]) == Some(wanted)
+                })
+                && query.seq_range.is_none_or(|(from, to)| event.seq >= from && event.seq <= to)
+                && query.time_range.is_none_or(|(from, to)| event.time >= from && event.time <= to)
+        });
+        match query.order {
+            Order::Timestamp => found.sort_by_key(|event| (event.time, event.seq)),
+            Order::Seq => found.sort_by_key(|event| event.seq),
+        }
+        if query.descending {
+            found.reverse();
+        }
+        let limit = query.limit.unwrap_or(u64::MAX).min(usize::MAX as u64) as usize;
+        found.into_iter().skip(query.offset as usize).take(limit).collect()
+    }
+}
+
+fn data(spec: &Spec) -> Vec<u8> {
+    (0..spec.size).map(|i| b'0' + ((i + spec.kind) % 10) as u8).collect()
+}
+
+fn spec() -> impl Strategy<Value = Spec> {
+    let id = prop_oneof![
+        6 => Just(None),
+        4 => (1_u64..80).prop_map(Some),
+        1 => (ID_LIMIT - 4..ID_LIMIT).prop_map(Some),
+    ];
+    let time =
+        prop_oneof![4 => Just(None), 2 => (900_i64..1_400).prop_map(Some), 1 => any::<i64>().prop_map(Some)];
+    let correlation = prop_oneof![1 => Just(None), 2 => (0..CORRELATIONS.len()).prop_map(Some)];
+    let size = prop_oneof![6 => 0_usize..60, 1 => 800_usize..2_500];
+    (0..TYPES.len(), id, time, correlation, size).prop_map(|(kind, id, time, correlation, size)| Spec {
+        kind,
+        id,
+        time,
+        correlation,
+        size,
+    })
+}
+
+fn query() -> impl Strategy<Value = Query> {
+    let kind =
+        prop_oneof![5 => (0..TYPES.len()).prop_map(|i| TYPES[i].to_owned()), 1 => Just("none".to_owned())];
+    let types = prop_oneof![
+        3 => Just(Vec::new()),
+        3 => kind.clone().prop_map(|one| vec![one]),
+        1 => prop::collection::vec(kind, 2..4),
+    ];
+    let correlation = prop_oneof![
+        3 => Just(None),
+        2 => (0..CORRELATIONS.len()).prop_map(|i| Some(CORRELATIONS[i].to_vec())),
+    ];
+    let times = prop_oneof![
+        3 => Just(None),
+        3 => (900_i64..1_400, 0_i64..200).prop_map(|(from, more)| Some((from, from + more))),
+        1 => any::<(i64, i64)>().prop_map(Some),
+    ];
+    let seqs = prop_oneof![
+        3 => Just(None),
+        2 => (0_u64..60, 0_u64..60).prop_map(|(from, more)| Some((from, from + more))),
+        1 => any::<(u64, u64)>().prop_map(Some),
+    ];
+    let order = prop_oneof![Just(Order::Timestamp), Just(Order::Seq)];
+    let offset = prop_oneof![3 => Just(0_u64), 2 => 0_u64..12];
+    let limit = prop_oneof![2 => Just(None), 2 => (0_u64..15).prop_map(Some)];
+    (types, correlation, seqs, times, order, any::<bool>(), offset, limit).prop_map(
+        |(types, correlation_id, seq_range, time_range, order, descending, offset, limit)| Query {
+            types,
+            correlation_id,
+            seq_range,
+            time_range,
+            order,
+            descending,
+            offset,
+            limit,
+        },
+    )
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (spec(), any::<bool>()).prop_map(|(spec, elsewhere)| Step::Append { spec, elsewhere }),
+        3 => (prop::collection::vec(spec(), 0..12), prop::option::weighted(0.2, 0_usize..12), any::<bool>())
+            .prop_map(|(specs, bad, elsewhere)| Step::Batch { specs, bad, elsewhere }),
+        1 => (900_i64..1_400).prop_map(Step::Prune),
+        6 => query().prop_map(Step::Find),
+        2 => (1_u64..90).prop_map(Step::Get),
+        1 => Just(Step::Generate),
+        2 => (0_i64..40).prop_map(Step::Tick),
+    ]
+}
+
+/// Runs this here or on a thread that belongs to the next shard.
+fn run<R: Send>(elsewhere: bool, work: impl FnOnce() -> R + Send) -> R {
+    if elsewhere { std::thread::scope(|scope| scope.spawn(work).join().unwrap()) } else { work() }
+}
+
+fn new_event<'a>(spec: &Spec, data: &'a [u8]) -> NewEvent<'a> {
+    NewEvent {
+        event_type: TYPES[spec.kind].into(),
+        event_id: spec.id,
+        timestamp: spec.time,
+        correlation_id: spec.correlation.map(|i| CORRELATIONS[i]),
+        data,
+        ..NewEvent::default()
+    }
+}
+
+fn found(store: &EventStore, query: &Query) -> Vec<Kept> {
+    let mut cursor = store.query(query).unwrap();
+    let mut found = Vec::new();
+    while let Some(event) = cursor.next() {
+        found.push(Kept {
+            seq: event.seq(),
+            id: event.event_id(),
+            kind: TYPES.iter().position(|kind| *kind == event.event_type()).unwrap(),
+            time: event.timestamp(),
+            version: event.config_version(),
+            correlation: event.correlation_id().map(|id| CORRELATIONS.iter().position(|c| *c == id).unwrap()),
+            data: event.data().to_vec(),
+        });
+    }
+    assert!(cursor.next().is_none());
+    found
+}
+
+fn history(max: usize, shards: usize, segment_events: u32, steps: Vec<Step>) {
+    let options = EventStoreOptions {
+        max_events: Some(max as u64),
+        shards: Some(shards),
+        segment_events: Some(segment_events),
+        segment_bytes: Some(1_024),
+        ..EventStoreOptions::default()
+    };
+    let clock = Arc::new(SimClock::new(1_000));
+    let version = Arc::new(AtomicU64::new(1));
+    let store = EventStore::open(options, AnchoredClock::new(clock.clone(), 0), version.clone()).unwrap();
+    let mut model = Model { max, ..Model::default() };
+    for step in steps {
+        let now = clock.wall_ns();
+        let stamp = version.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
+        match step {
+            Step::Append { spec, elsewhere } => {
+                let data = data(&spec);
+                match run(elsewhere, || store.append(&new_event(&spec, &data))) {
+                    Ok(receipt) => {
+                        assert!(spec.id.is_none_or(|id| !model.has(id)), "a duplicate was taken: {spec:?}");
+                        model.accept(&[spec], &[receipt], now, stamp);
+                    }
+                    Err(error) => {
+                        assert_eq!(error.code(), Code::DuplicateEventId);
+                        assert!(model.has(spec.id.unwrap()), "{error}");
+                        model.refused += 1;
+                    }
+                }
+            }
+            Step::Batch { specs, bad, elsewhere } => {
+                let data: Vec<Vec<u8>> = specs.iter().map(data).collect();
+                let mut events: Vec<_> = specs.iter().zip(&data).map(|(s, d)| new_event(s, d)).collect();
+                let bad = bad.filter(|index| *index < events.len());
+                if let Some(index) = bad {
+                    events[index].parent_id = Some(0);
+                }
+                let ids: Vec<_> = specs.iter().map(|spec| spec.id).collect();
+                let clash =
+                    |i: &usize| ids[*i].is_some_and(|id| model.has(id) || ids[..*i].contains(&Some(id)));
+                let clashes: Vec<usize> = (0..ids.len()).filter(clash).collect();
+                match run(elsewhere, || store.append_batch(&events)) {
+                    Ok(receipts) => {
+                        assert!(bad.is_none() && clashes.is_empty(), "a bad batch was taken");
+                        model.accept(&specs, &receipts, now, stamp);
+                    }
+                    Err(error) => {
+                        let index = error.context()["index"].as_u64().unwrap() as usize;
+                        match bad {
+                            Some(bad) => assert_eq!((error.code(), index), (Code::InvalidInput, bad)),
+                            None => {
+                                assert_eq!(error.code(), Code::DuplicateEventId);
+                                assert!(clashes.contains(&index), "{error} {clashes:?}");
+                            }
+                        }
+                        model.refused += events.len() as u64;
+                    }
+                }
+            }
+            Step::Prune(time) => assert_eq!(store.prune_before(time).unwrap(), model.prune(time)),
+            Step::Find(query) => assert_eq!(found(&store, &query), model.find(&query), "{query:?}"),
+            Step::Get(id) => {
+                let expected = model.present.iter().find(|event| event.id == id);
+                let event = store.get(id).ok();
+                let event = event.as_ref().map(|event| (event.view().seq(), event.view().data().to_vec()));
+                assert_eq!(event, expected.map(|event| (event.seq, event.data.clone())));
+            }
+            Step::Generate => assert!(!model.has(store.generate_id())),
+            Step::Tick(ns) => clock.advance(ns),
+        }
+        let stats = store.stats();
+        assert_eq!(stats.events, model.present.len() as u64);
+        assert_eq!(
+            (stats.stored, stats.dropped_oldest, stats.pruned, stats.refused),
+            (model.stored, model.dropped, model.pruned, model.refused)
+        );
+        assert_eq!((stats.frontier, stats.next_seq), (model.stored + 1, model.stored + 1));
+        if let Some(first) = model.present.first() {
+            assert!(stats.oldest_seq <= first.seq);
+        }
+    }
+    for order in [Order::Timestamp, Order::Seq] {
+        let all = Query { order, ..Query::default() };
+        assert_eq!(found(&store, &all), model.find(&all));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_history_agrees_with_the_naive_model(
+        max in prop_oneof![1_usize..40, Just(10_000)],
+        shards in 1_usize..4,
+        segment_events in 1_u32..9,
+        steps in prop::collection::vec(step(), 1..80),
+    ) {
+        history(max, shards, segment_events, steps);
+    }
+}
