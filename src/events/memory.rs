@@ -79,6 +79,7 @@ impl<T: Plain + Sync> Block<T> {
     }
 
     /// Makes every element zero again.
+    #[cfg(not(loom))]
     pub(crate) fn clear(&mut self) {
         // SAFETY: the block owns `len` elements, `&mut` makes the access exclusive, and zero is a value of a
         // plain type.

@@ -5,8 +5,11 @@
 //! (`frontier`) and is visible. A [`Query`] becomes sorted runs over pinned segments, merged by a [`Cursor`].
 //! What is no longer there is the business of `retention`. docs/file-format.md describes the bytes.
 
+mod base64;
 mod batch;
 mod cursor;
+mod etf;
+mod export;
 mod frontier;
 mod ids;
 mod memory;
@@ -25,6 +28,7 @@ mod validate;
 
 pub use batch::MAX_BATCH;
 pub use cursor::Cursor;
+pub use etf::{MAX_DEPTH, etf_to_json};
 pub use model::{
     ACCEPTED, Encoding, EventRef, EventType, EventView, ID_LIMIT, MAX_NAME_BYTES, NewEvent, Receipt, TypeId,
 };
@@ -35,3 +39,6 @@ pub use store::EventStore;
 
 #[cfg(all(test, not(loom)))]
 mod tests;
+
+#[cfg(all(test, loom))]
+mod loom_tests;

@@ -274,12 +274,11 @@ fn history(max: usize, shards: usize, segment_events: u32, steps: Vec<Step>) {
                     }
                     Err(error) => {
                         let index = error.context()["index"].as_u64().unwrap() as usize;
-                        match bad {
-                            Some(bad) => assert_eq!((error.code(), index), (Code::InvalidInput, bad)),
-                            None => {
-                                assert_eq!(error.code(), Code::DuplicateEventId);
-                                assert!(clashes.contains(&index), "{error} {clashes:?}");
-                            }
+                        if let Some(bad) = bad {
+                            assert_eq!((error.code(), index), (Code::InvalidInput, bad));
+                        } else {
+                            assert_eq!(error.code(), Code::DuplicateEventId);
+                            assert!(clashes.contains(&index), "{error} {clashes:?}");
                         }
                         model.refused += events.len() as u64;
                     }

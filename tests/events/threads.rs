@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::ScopedJoinHandle;
 
 use elixirscope_foundation::events::{EventStore, EventStoreOptions, NewEvent, Order, Query};
 use elixirscope_foundation::runtime::clock::{AnchoredClock, SystemClock};
@@ -96,7 +97,7 @@ fn readers_see_whole_events_without_gaps_up_to_what_was_stored() {
                 rounds
             })
         });
-        let written = writers.map(|writer| writer.join());
+        let written = writers.map(ScopedJoinHandle::join);
         done.store(true, Ordering::SeqCst);
         assert!(written.iter().all(Result::is_ok));
         readers.map(|reader| reader.join().unwrap())
@@ -137,7 +138,7 @@ fn a_full_store_recycles_under_readers() {
                 assert!(store.stats().events <= 1_000);
             }
         });
-        let written = writers.map(|writer| writer.join());
+        let written = writers.map(ScopedJoinHandle::join);
         done.store(true, Ordering::SeqCst);
         assert!(written.iter().all(Result::is_ok));
         reader.join().unwrap();

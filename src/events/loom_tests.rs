@@ -1,0 +1,137 @@
+//! Every interleaving of the code that ships: publication of a segment, and the frontier above it.
+
+use std::sync::Arc;
+
+use loom::thread;
+
+use super::frontier::Frontier;
+use super::model::Encoding;
+use super::names::Names;
+use super::record::Draft;
+use super::recycle::Pool;
+use super::segment::{Index, Segment, Shape, Shared, Writer, id_hash};
+
+const SHAPE: Shape = Shape { events: 2, bytes: 256 };
+
+fn shared() -> Arc<Shared> {
+    Arc::new(Shared { names: Names::new().unwrap(), pool: Pool::new(SHAPE) })
+}
+
+fn draft(time: i64) -> Draft<'static> {
+    Draft {
+        timestamp: time,
+        wall_time: 0,
+        parent_id: 0,
+        type_id: 1,
+        node_id: 0,
+        flags: 0,
+        encoding: Encoding::Raw,
+        correlation: Some(b"c"),
+        pid: b"",
+        data: b"data",
+    }
+}
+
+fn append(writer: &mut Writer, seq: u64) {
+    let index = writer.stage(&draft(seq as i64 * 10), 7).unwrap();
+    writer.finish(index, seq, 100 + seq, 1);
+    writer.publish();
+}
+
+/// Everything that can be read is whole, and what the indexes lead to is what they say.
+fn check(segment: &Segment) -> u32 {
+    let seen = segment.committed();
+    for index in 0..seen {
+        let record = segment.record(index).unwrap();
+        let seq = u64::from(index) + 1;
+        assert_eq!((record.seq(), record.event_id(), record.data()), (seq, 100 + seq, &b"data"[..]));
+        assert_eq!(segment.times(seen)[index as usize], seq as i64 * 10);
+        let mut found = segment.chain(Index::EventId, id_hash(100 + seq));
+        assert!(found.any(|at| at == index), "a published event is in the index");
+    }
+    for index in segment.chain(Index::Correlation, 7) {
+        if let Some(record) = segment.record(index) {
+            assert_eq!(record.correlation(), Some(&b"c"[..]));
+        }
+    }
+    let (low, high) = segment.time_bounds();
+    assert!(seen == 0 || (low <= 10 && high >= i64::from(seen) * 10));
+    assert!(segment.in_time_order(seen));
+    seen
+}
+
+#[test]
+fn loom_a_reader_of_a_segment_sees_whole_events_only() {
+    loom::model(|| {
+        let mut writer = Segment::create(&shared(), SHAPE, 0).unwrap();
+        let segment = Arc::clone(writer.segment());
+        let reader = thread::spawn(move || {
+            let first = check(&segment);
+            assert!(check(&segment) >= first);
+        });
+        append(&mut writer, 1);
+        append(&mut writer, 2);
+        assert_eq!(check(writer.segment()), 2);
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_what_lies_below_the_frontier_can_be_read() {
+    loom::model(|| {
+        let shared = shared();
+        let frontier = Arc::new(Frontier::new(2));
+        let writers = [0, 1].map(|_| Segment::create(&shared, SHAPE, 0).unwrap());
+        let segments = [0, 1].map(|i: usize| Arc::clone(writers[i].segment()));
+        let mut number = 0;
+        let threads = writers.map(|mut writer| {
+            let (shard, frontier) = (number, Arc::clone(&frontier));
+            number += 1;
+            thread::spawn(move || {
+                let index = writer.stage(&draft(0), 7).unwrap();
+                let flight = frontier.begin(shard, 1).unwrap();
+                writer.finish(index, flight.first(), 100 + flight.first(), 1);
+                writer.publish();
+            })
+        });
+        let stable = frontier.stable();
+        let published: Vec<u64> = segments
+            .iter()
+            .flat_map(|segment| (0..segment.committed()).filter_map(|i| segment.record(i)))
+            .map(|record| record.seq())
+            .collect();
+        for seq in 1..stable {
+            assert!(published.contains(&seq), "{seq} is below the frontier {stable} and not published");
+        }
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!((frontier.stable(), frontier.next()), (3, 3));
+    });
+}
+
+#[test]
+fn loom_whoever_learns_of_an_event_finds_it() {
+    loom::model(|| {
+        let frontier = Arc::new(Frontier::new(2));
+        let mut writer = Segment::create(&shared(), SHAPE, 0).unwrap();
+        let segment = Arc::clone(writer.segment());
+        let other = Arc::clone(&frontier);
+        // Another shard is in flight at any moment of this.
+        let busy = thread::spawn(move || drop(other.begin(1, 1)));
+        let mine = {
+            let index = writer.stage(&draft(0), 7).unwrap();
+            let flight = frontier.begin(0, 1).unwrap();
+            writer.finish(index, flight.first(), 1, 1);
+            writer.publish();
+            flight.first()
+        };
+        let reader = thread::spawn(move || {
+            let next = frontier.settled();
+            assert!(mine < next);
+            assert_eq!(segment.record(0).unwrap().seq(), mine);
+        });
+        busy.join().unwrap();
+        reader.join().unwrap();
+    });
+}
