@@ -20,3 +20,8 @@ mod own_metrics;
 pub mod runtime;
 pub mod storage;
 pub mod telemetry;
+
+/// The Rust program of README.md, as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -18,17 +18,22 @@ const CHAIN: u64 = 10;
 const BATCH: usize = 100;
 
 /// Text of events, made before anything is measured.
-struct Made {
-    event_type: String,
-    correlation_id: String,
-    pid: String,
-    data: String,
+pub struct Made {
+    /// One of twenty.
+    pub event_type: String,
+    /// Shared by ten events of a full run.
+    pub correlation_id: String,
+    /// One of five thousand.
+    pub pid: String,
+    /// JSON of about 170 bytes.
+    pub data: String,
 }
 
 impl Made {
-    fn all() -> Vec<Self> {
+    /// The first `count` events of the generator.
+    pub fn some(count: u64) -> Vec<Self> {
         let mut numbers = Numbers::new(42);
-        (0..KEPT)
+        (0..count)
             .map(|turn| Self {
                 event_type: format!("type_{:02}", numbers.below(20)),
                 correlation_id: correlation(turn % (KEPT / CHAIN)),
@@ -115,7 +120,7 @@ fn full_store(made: &[Made]) -> EventStore {
 
 /// Measures them.
 pub fn run() -> Vec<Measured> {
-    let made = Made::all();
+    let made = Made::some(KEPT);
     let mut rows = appends(&made);
     rows.extend(queries(&made));
     rows

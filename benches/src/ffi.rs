@@ -1,11 +1,12 @@
 //! The hot calls as a C program has them: through the shared library that `make build` makes, opened with
 //! `dlopen`. The floor of a call is an exported function that does nothing.
 
-use std::ffi::{CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::hint::black_box;
 use std::path::Path;
 use std::ptr::{null, null_mut};
 
+use crate::events::Made;
 use crate::harness::{Measured, Numbers, Role, Work};
 
 /// `esf_str`.
@@ -29,13 +30,31 @@ type Handle = *mut c_void;
 struct Library {
     abi_version: extern "C" fn() -> u32,
     open: extern "C" fn(Str, *mut Handle, *mut Handle) -> Status,
-    close: extern "C" fn(Handle, u32, *mut Handle) -> Status,
+    close: extern "C" fn(Handle, i64, *mut Handle) -> Status,
     key_resolve: extern "C" fn(Handle, Str, *mut Handle, *mut Handle) -> Status,
     get_f64: extern "C" fn(Handle, *mut f64) -> Status,
     counter_new: extern "C" fn(Handle, Str, *const c_void, usize, *mut Handle, *mut Handle) -> Status,
     counter_add: extern "C" fn(Handle, u64) -> Status,
     histogram_new: extern "C" fn(Handle, Str, *const c_void, usize, *mut Handle, *mut Handle) -> Status,
     histogram_record: extern "C" fn(Handle, f64) -> Status,
+    event_append: extern "C" fn(Handle, *const Event, *mut c_void, *mut Handle) -> Status,
+}
+
+/// `esf_event`.
+#[repr(C)]
+struct Event {
+    size: u32,
+    encoding: u32,
+    id: u64,
+    parent_id: u64,
+    timestamp: i64,
+    wall_time: i64,
+    type_handle: *const c_void,
+    kind: Str,
+    node: Str,
+    pid: Str,
+    correlation_id: Str,
+    data: Str,
 }
 
 impl Library {
@@ -45,27 +64,29 @@ impl Library {
         // SAFETY: the name is a C string; the library's initialisers are the Rust runtime's only.
         let library = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
         assert!(!library.is_null(), "{} is not there: run `make build`", path.display());
-        macro_rules! symbol {
-            ($name:literal) => {{
-                // SAFETY: the handle is of an open library; the name is a C string.
-                let address = unsafe { libc::dlsym(library, $name.as_ptr()) };
-                assert!(!address.is_null(), "the library has no {:?}", $name);
-                // SAFETY: the function of this name has this type in the header, and is never unloaded.
-                unsafe { std::mem::transmute::<*mut c_void, _>(address) }
-            }};
-        }
         Self {
-            abi_version: symbol!(c"esf_abi_version"),
-            open: symbol!(c"esf_foundation_open"),
-            close: symbol!(c"esf_foundation_close"),
-            key_resolve: symbol!(c"esf_config_key_resolve"),
-            get_f64: symbol!(c"esf_config_get_f64"),
-            counter_new: symbol!(c"esf_counter_new"),
-            counter_add: symbol!(c"esf_counter_add"),
-            histogram_new: symbol!(c"esf_histogram_new"),
-            histogram_record: symbol!(c"esf_histogram_record"),
+            abi_version: symbol(library, c"esf_abi_version"),
+            open: symbol(library, c"esf_foundation_open"),
+            close: symbol(library, c"esf_foundation_close"),
+            key_resolve: symbol(library, c"esf_config_key_resolve"),
+            get_f64: symbol(library, c"esf_config_get_f64"),
+            counter_new: symbol(library, c"esf_counter_new"),
+            counter_add: symbol(library, c"esf_counter_add"),
+            histogram_new: symbol(library, c"esf_histogram_new"),
+            histogram_record: symbol(library, c"esf_histogram_record"),
+            event_append: symbol(library, c"esf_event_append"),
         }
     }
+}
+
+/// The function of this name.
+fn symbol<F: Copy>(library: Handle, name: &CStr) -> F {
+    assert_eq!(size_of::<F>(), size_of::<Handle>(), "F is a function pointer");
+    // SAFETY: the handle is of an open library; the name is a C string.
+    let address = unsafe { libc::dlsym(library, name.as_ptr()) };
+    assert!(!address.is_null(), "the library has no {name:?}");
+    // SAFETY: the function of this name has this type in the header, and is never unloaded.
+    unsafe { std::mem::transmute_copy(&address) }
 }
 
 /// Fails on any status but OK.
@@ -73,11 +94,28 @@ fn ok(status: Status) {
     assert_eq!(status, 0, "a call answered {status}");
 }
 
+fn event(made: &Made) -> Event {
+    Event {
+        size: size_of::<Event>() as u32,
+        encoding: 1,
+        id: 0,
+        parent_id: 0,
+        timestamp: i64::MIN,
+        wall_time: i64::MIN,
+        type_handle: null(),
+        kind: Str::of(&made.event_type),
+        node: Str::of("bench@host"),
+        pid: Str::of(&made.pid),
+        correlation_id: Str::of(&made.correlation_id),
+        data: Str::of(&made.data),
+    }
+}
+
 /// Measures them.
 pub fn run() -> Vec<Measured> {
     let library = Library::open();
     let mut foundation = null_mut();
-    ok((library.open)(Str::of("{}"), &raw mut foundation, null_mut()));
+    ok((library.open)(Str::of(r#"{"event_store":{"max_events":500000}}"#), &raw mut foundation, null_mut()));
     let mut key = null_mut();
     let path = Str::of("ai.planning.sampling_rate");
     ok((library.key_resolve)(foundation, path, &raw mut key, null_mut()));
@@ -148,6 +186,21 @@ pub fn run() -> Vec<Measured> {
             .of(Role::Ours, "esf_histogram_record", record)
             .measure(),
     );
-    ok((library.close)(foundation, 5_000, null_mut()) as c_int);
+    let made = Made::some(10_000);
+    let mut next = 0;
+    let append = |n: u64| {
+        for _ in 0..n {
+            next = (next + 1) % made.len();
+            let event = event(&made[next]);
+            ok((library.event_append)(foundation, &raw const event, null_mut(), null_mut()));
+        }
+    };
+    rows.extend(
+        Work::new("C: append one at a time, 1 thread", "")
+            .of(Role::Floor, "esf_abi_version (empty call)", empty)
+            .of(Role::Ours, "esf_event_append", append)
+            .measure(),
+    );
+    ok((library.close)(foundation, 5_000, null_mut()));
     rows
 }

@@ -5,7 +5,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "measures the real clock, threads and files")]
 
+mod config;
 mod events;
+mod ffi;
 mod harness;
 mod report;
 mod telemetry;
@@ -19,8 +21,10 @@ use harness::Measured;
 type Table = (&'static str, &'static str, fn() -> Vec<Measured>);
 
 const TABLES: &[Table] = &[
+    ("config", "Configuration, from Rust", config::run),
     ("telemetry", "Telemetry, from Rust", telemetry::run),
     ("events", "Events in memory, from Rust", events::run),
+    ("ffi", "Through the C ABI (the shared library, by dlopen)", ffi::run),
 ];
 
 fn main() -> ExitCode {
