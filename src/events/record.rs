@@ -98,6 +98,12 @@ impl<'a> Record<'a> {
         (record.data_start() + record.data_len() <= rest.len()).then_some(record)
     }
 
+    /// All its bytes, for tests.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn to_vec(self) -> Vec<u8> {
+        [&self.header[..], self.rest].concat()
+    }
+
     fn field<const N: usize>(&self, at: usize) -> [u8; N] {
         self.header.get(at..).and_then(|tail| tail.first_chunk::<N>()).copied().unwrap_or([0; N])
     }

@@ -371,3 +371,81 @@ impl Buffers {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::model::Encoding;
+    use super::*;
+
+    const SHAPE: Shape = Shape { events: 4, bytes: 1024 };
+
+    fn shared() -> Arc<Shared> {
+        Arc::new(Shared { names: Names::new().unwrap(), pool: Pool::new(SHAPE) })
+    }
+
+    fn draft(data: &[u8]) -> Draft<'_> {
+        Draft {
+            timestamp: -2,
+            wall_time: 3,
+            parent_id: 0,
+            type_id: 5,
+            node_id: 6,
+            flags: 0,
+            encoding: Encoding::Raw,
+            correlation: Some(b"corr"),
+            pid: b"pid",
+            data,
+        }
+    }
+
+    /// The bytes of the example in docs/file-format.md.
+    fn documented() -> Vec<u8> {
+        let page = include_str!("../../docs/file-format.md");
+        let block = page.split("```").find(|block| block.trim_start().starts_with("58 00")).unwrap();
+        let byte = |word: &str| (word.len() == 2).then(|| u8::from_str_radix(word, 16).ok()).flatten();
+        block.lines().flat_map(|line| line.split_whitespace().map_while(byte).collect::<Vec<_>>()).collect()
+    }
+
+    #[test]
+    fn memory_holds_the_bytes_that_the_page_shows_even_in_used_memory() {
+        let shared = shared();
+        for round in 0..2 {
+            let mut writer = Segment::create(&shared, SHAPE, 0).unwrap();
+            let index = writer.stage(&draft(b"data!"), 1).unwrap();
+            assert!(writer.segment().record(index).is_none(), "it is not published");
+            writer.finish(index, 1, 2, 1);
+            writer.publish();
+            let record = writer.segment().record(index).unwrap();
+            assert_eq!(record.to_vec(), documented(), "round {round}");
+            // Leaves bytes everywhere for the next round, which gets this memory.
+            while writer.stage(&draft(&[0xff; 200]), 1).is_some() {}
+            drop(writer);
+            assert!(shared.pool.bytes() > 0);
+        }
+    }
+
+    #[test]
+    fn a_segment_is_full_by_events_or_by_bytes() {
+        let shared = shared();
+        let mut writer = Segment::create(&shared, SHAPE, 0).unwrap();
+        let staged = (0..10).map_while(|_| writer.stage(&draft(b""), 1)).count();
+        assert_eq!(staged, 4);
+        assert!(writer.has_orphans());
+        let mut writer = Segment::create(&shared, SHAPE, 5_000).unwrap();
+        assert!(writer.stage(&draft(&[1; 4_900]), 1).is_some());
+        assert!(writer.stage(&draft(&[1; 100]), 1).is_none());
+    }
+
+    #[test]
+    fn disorder_in_time_is_noticed_where_it_begins() {
+        let mut writer = Segment::create(&shared(), SHAPE, 0).unwrap();
+        for time in [5, 5, 4, 9] {
+            writer.stage(&Draft { timestamp: time, ..draft(b"") }, 1).unwrap();
+        }
+        writer.publish();
+        let segment = writer.segment();
+        assert!(segment.in_time_order(2) && !segment.in_time_order(3) && !segment.in_time_order(4));
+        assert_eq!(segment.time_bounds(), (4, 9));
+        assert_eq!(segment.times(9), [5, 5, 4, 9]);
+    }
+}
