@@ -47,11 +47,14 @@ test-models: ## the loom models of the lock-free structures: every interleaving
 
 test-c: ## the C ABI: compilers, sanitizers, valgrind, symbols
 	@scripts/need.sh rust gcc g++ valgrind promtool
+	@scripts/build_libraries.sh
 	@tests/c/run.sh
+	@scripts/readme_snippets.py c
 
 test-elixir: ## the Elixir binding: format, warnings, tests, dialyzer
 	@scripts/need.sh rust gcc elixir dialyzer
 	@scripts/test_elixir.sh
+	@scripts/readme_snippets.py elixir
 
 test-long: setup ## the same properties and models, searched much further
 	PROPTEST_CASES=20000 $(CARGO) test --locked --release --workspace
