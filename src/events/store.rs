@@ -4,7 +4,7 @@
 //! What can fail comes before the `seq` is taken, so sequence numbers have no holes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64 as Counter, Ordering as Relaxing};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::cursor::Cursor;
 use super::frontier::{FIRST_SEQ, Frontier};
@@ -22,7 +22,6 @@ use super::stats::EventStats;
 use super::validate;
 use crate::error::{Code, Error, Result};
 use crate::runtime::clock::AnchoredClock;
-use crate::runtime::sync::{AtomicU64, Ordering};
 
 static STORES: AtomicU32 = AtomicU32::new(1);
 
@@ -61,7 +60,7 @@ pub struct EventStore {
     options: EventStoreOptions,
     /// Tells type handles of one store from those of another.
     number: u32,
-    refused: Counter,
+    refused: AtomicU64,
 }
 
 /// The ids of an event's type and node.
@@ -98,8 +97,8 @@ impl EventStore {
             clock,
             config_version,
             options,
-            number: STORES.fetch_add(1, Relaxing::Relaxed),
-            refused: Counter::new(0),
+            number: STORES.fetch_add(1, Ordering::Relaxed),
+            refused: AtomicU64::new(0),
         })
     }
 
@@ -198,7 +197,7 @@ impl EventStore {
     }
 
     pub(super) fn count_refused(&self, n: u64) {
-        self.refused.fetch_add(n, Relaxing::Relaxed);
+        self.refused.fetch_add(n, Ordering::Relaxed);
     }
 
     /// Fails if an event of this id is there. The caller holds the id's stripe.
@@ -292,7 +291,7 @@ impl EventStore {
         EventStats {
             events: books.present,
             stored,
-            refused: self.refused.load(Relaxing::Relaxed),
+            refused: self.refused.load(Ordering::Relaxed),
             dropped_oldest: stored - books.present - books.pruned,
             pruned: books.pruned,
             max_events: self.options.max_events,
