@@ -223,6 +223,22 @@ impl RawKey {
         allowed.get(place as usize).copied().ok_or_else(|| self.mismatch(Tag::Enum))
     }
 
+    /// The value, if its word says all there is to say about it without the snapshot: not text and words,
+    /// not a whole number in a number's place (it is given back as it was set), and not what may be
+    /// unchecked.
+    pub(crate) fn exact_value(self) -> Option<Value> {
+        match self.tag {
+            Tag::Bool => Some((self.word() != 0).into()),
+            Tag::Int if self.spec().checked_when.is_none() => Some((self.word() as i64).into()),
+            Tag::Float => {
+                let number = f64::from_bits(self.word());
+                let broken = number.abs() < 1e15 && (number as i64 as f64 - number) != 0.0;
+                broken.then(|| number.into())
+            }
+            _ => None,
+        }
+    }
+
     /// The two words to store in a handle table; never 0.
     pub fn to_words(self) -> (u64, u64) {
         let cell = std::ptr::from_ref(self.cell).expose_provenance();

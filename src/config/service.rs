@@ -127,7 +127,11 @@ impl Config {
 
     /// The value of a key, or a section as an object; "" is the whole tree.
     pub fn get(&self, path: &str) -> Result<Value> {
-        self.current().get(path)
+        let key = self.schema.position(path).and_then(|position| self.cells.key(position));
+        match key.and_then(RawKey::exact_value) {
+            Some(value) => Ok(value),
+            None => self.current().get(path),
+        }
     }
 
     /// The value of a boolean key.
