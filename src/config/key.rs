@@ -37,6 +37,11 @@ impl Cell {
     fn new() -> Self {
         Self { line: Line::new(), position: AtomicU32::new(0) }
     }
+
+    fn spec(&self) -> &'static KeySpec {
+        // A cell's number is a key's of the only schema there is.
+        schema().spec(self.position.load(Ordering::Relaxed) as usize)
+    }
 }
 
 /// The cells of one configuration, given back when neither it nor a [`Key`] of it is left.
@@ -186,7 +191,11 @@ impl RawKey {
     /// The value of a boolean key.
     #[inline]
     pub fn get_bool(self) -> Result<bool> {
-        if self.tag == Tag::Bool { Ok(self.word() != 0) } else { Err(self.mismatch(Tag::Bool)) }
+        if self.tag == Tag::Bool {
+            Ok(self.word() != 0)
+        } else {
+            Err(mismatch(self.cell, self.tag, Tag::Bool))
+        }
     }
 
     /// The value of a whole-number key.
@@ -196,16 +205,20 @@ impl RawKey {
             Tag::Int => Ok(self.word() as i64),
             Tag::EnumOrInt => match self.word() as i64 {
                 number if number > 0 => Ok(number),
-                _ => Err(self.mismatch(Tag::Int)),
+                _ => Err(mismatch(self.cell, self.tag, Tag::Int)),
             },
-            _ => Err(self.mismatch(Tag::Int)),
+            _ => Err(mismatch(self.cell, self.tag, Tag::Int)),
         }
     }
 
     /// The value of a number key.
     #[inline]
     pub fn get_f64(self) -> Result<f64> {
-        if self.tag == Tag::Float { Ok(f64::from_bits(self.word())) } else { Err(self.mismatch(Tag::Float)) }
+        if self.tag == Tag::Float {
+            Ok(f64::from_bits(self.word()))
+        } else {
+            Err(mismatch(self.cell, self.tag, Tag::Float))
+        }
     }
 
     /// The value of a key that holds one of a few words.
@@ -215,12 +228,12 @@ impl RawKey {
             Tag::Enum => self.word(),
             // Words are stored as negative numbers; a positive number becomes a place that no word has.
             Tag::EnumOrInt => !self.word(),
-            _ => return Err(self.mismatch(Tag::Enum)),
+            _ => return Err(mismatch(self.cell, self.tag, Tag::Enum)),
         };
         let (KeyKind::Enum { allowed } | KeyKind::EnumOrInt { allowed, .. }) = self.spec().kind else {
-            return Err(self.mismatch(Tag::Enum));
+            return Err(mismatch(self.cell, self.tag, Tag::Enum));
         };
-        allowed.get(place as usize).copied().ok_or_else(|| self.mismatch(Tag::Enum))
+        allowed.get(place as usize).copied().ok_or_else(|| mismatch(self.cell, self.tag, Tag::Enum))
     }
 
     /// The value, if its word says all there is to say about it without the snapshot: not text and words,
@@ -275,21 +288,20 @@ impl RawKey {
     }
 
     fn spec(self) -> &'static KeySpec {
-        let position = self.cell.position.load(Ordering::Relaxed) as usize;
-        // A cell's number is a key's of the only schema there is.
-        schema().spec(position)
+        self.cell.spec()
     }
+}
 
-    #[cold]
-    fn mismatch(self, asked: Tag) -> Error {
-        let spec = self.spec();
-        let found = match (self.tag, asked) {
-            (Tag::EnumOrInt, Tag::Int) => Tag::Enum,
-            (Tag::EnumOrInt, Tag::Enum) => Tag::Int,
-            (tag, _) => tag,
-        };
-        type_mismatch(spec.path, asked.name(), found.name())
-    }
+/// The error of a read of another type. It takes words, not the key, so that the key stays in registers
+/// where the types agree.
+#[cold]
+fn mismatch(cell: &Cell, tag: Tag, asked: Tag) -> Error {
+    let found = match (tag, asked) {
+        (Tag::EnumOrInt, Tag::Int) => Tag::Enum,
+        (Tag::EnumOrInt, Tag::Enum) => Tag::Int,
+        (tag, _) => tag,
+    };
+    type_mismatch(cell.spec().path, asked.name(), found.name())
 }
 
 /// The error of a typed read of another type.
