@@ -107,6 +107,7 @@ mod tests {
         let head = Head::new();
         let lines: [Line<8>; 2] = std::array::from_fn(|_| Line::new());
         let last = 200_000_u64;
+        fill(0, lines.iter().zip([0, 1]));
         std::thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| {
@@ -124,7 +125,6 @@ mod tests {
                     }
                 });
             }
-            fill(0, lines.iter().zip([0, 1]));
             for version in 1..=last {
                 fill(version, lines.iter().zip([version * 2, version * 2 + 1]));
                 head.publish(version);
