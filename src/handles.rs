@@ -206,7 +206,7 @@ fn hot_table(tag: Tag) -> Option<&'static HotTable> {
         Tag::Gauge => Some(gauges()),
         Tag::Histogram => Some(histograms()),
         Tag::EventType => Some(event_types()),
-        Tag::Instance | Tag::Cursor | Tag::Subscription | Tag::Error => None,
+        Tag::Instance | Tag::Cursor | Tag::Subscription | Tag::Error | Tag::Text => None,
     }
 }
 

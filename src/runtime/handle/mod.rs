@@ -40,6 +40,8 @@ pub enum Tag {
     Subscription = 3,
     /// An error that a call handed out.
     Error = 4,
+    /// Text that a caller owns.
+    Text = 5,
     /// A configuration key, resolved.
     ConfigKey = 8,
     /// A counter.
@@ -53,11 +55,12 @@ pub enum Tag {
 }
 
 impl Tag {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Instance,
         Self::Cursor,
         Self::Subscription,
         Self::Error,
+        Self::Text,
         Self::ConfigKey,
         Self::Counter,
         Self::Gauge,
@@ -81,6 +84,7 @@ impl Tag {
             Self::Cursor => "cursor",
             Self::Subscription => "subscription",
             Self::Error => "error",
+            Self::Text => "text",
             Self::ConfigKey => "config key",
             Self::Counter => "counter",
             Self::Gauge => "gauge",

@@ -1,0 +1,125 @@
+//! Instances: open, ask how they are, close.
+//!
+//! An instance holds a configuration, an event store and telemetry, isolated from every other instance in
+//! the process; a process may hold many. Its options are a JSON document; `""` or `{}` means the defaults.
+//! An option that does not exist, or whose value is wrong, is an error that names it by its path.
+//!
+//!     {
+//!       "namespace": "shop",
+//!       "node": "web-1",
+//!       "config": {"ai": {"planning": {"sampling_rate": 0.5}}},
+//!       "event_store": {"max_events": 2000000, "shards": 2, "max_data_bytes": 1000000},
+//!       "telemetry": {"max_series": 100000, "max_series_per_metric": 20000}
+//!     }
+
+use std::ffi::c_char;
+
+use super::arg::{self, MAX_JSON};
+use super::callback;
+use super::error::{self, esf_error};
+use super::status::{ESF_OK, ESF_TIMED_OUT, esf_status};
+use super::text::{Sink, esf_str, esf_string};
+use crate::error::{Code, Error};
+use crate::handles::Instance;
+use crate::options::Options;
+
+/// An open instance.
+pub struct esf_foundation {
+    _opaque: [u8; 0],
+}
+
+/// Opens an instance.
+///
+/// `options` is JSON, as this section's introduction shows. No thread is started and no file is touched.
+///
+/// Errors: ESF_E_FORMAT_ERROR if the options are no JSON; ESF_E_INVALID_INPUT naming an option that does not
+/// exist or is wrong; the errors of a configuration value (all violations are in the error's JSON).
+/// Threads: any, concurrently.
+/// Ownership: the instance is the caller's; close it with `esf_foundation_close`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esf_foundation_open(
+    options: esf_str,
+    out_foundation: *mut *mut esf_foundation,
+    err: *mut *mut esf_error,
+) -> esf_status {
+    guard! { cold(err), text(options, MAX_JSON), out(out_foundation) => {
+        error::prepare();
+        let handle = Instance::open(&Options::from_json(options)?)?;
+        out_foundation.set(arg::to_handle(handle));
+        Ok(ESF_OK)
+    } }
+}
+
+/// Closes an instance: waits for the calls that are running on it, then lets its threads finish, both for at
+/// most `deadline_ms` milliseconds.
+///
+/// From the start on, other calls answer ESF_E_CLOSING. Afterwards all handles that came from the instance
+/// are stale. NULL is fine.
+///
+/// Errors: ESF_E_TIMEOUT if calls were still running at the deadline: the instance stays open;
+/// ESF_E_REENTRANT from inside a callback; ESF_E_INVALID_INPUT for a negative deadline. ESF_TIMED_OUT if the
+/// instance is closed but threads of it were still finishing at the deadline; `err` then names them.
+/// Threads: any; a second close of the same instance answers ESF_E_CLOSING or ESF_E_STALE_HANDLE.
+/// Ownership: ends here.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esf_foundation_close(
+    foundation: *mut esf_foundation,
+    deadline_ms: i64,
+    err: *mut *mut esf_error,
+) -> esf_status {
+    guard! { cold(err), optional_handle(foundation), millis(deadline_ms) => {
+        if foundation == 0 {
+            return Ok(ESF_OK);
+        }
+        callback::refuse_inside()?;
+        let report = Instance::close(foundation, deadline_ms)?;
+        if report.unfinished.is_empty() {
+            return Ok(ESF_OK);
+        }
+        error::report(err, unfinished(report.unfinished));
+        Ok(ESF_TIMED_OUT)
+    } }
+}
+
+/// How the instance is doing, as JSON: `status`, `namespace`, `version`, `uptime_ms`, `config`, `events`,
+/// `telemetry` and `workers`.
+///
+/// Errors: those of the header's introduction.
+/// Threads: any, concurrently.
+/// Ownership: the text is the caller's; free it with `esf_string_free`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esf_foundation_status_json(
+    foundation: *const esf_foundation,
+    out_json: *mut esf_string,
+    err: *mut *mut esf_error,
+) -> esf_status {
+    guard! { cold(err), instance(foundation), out(out_json) => {
+        out_json.put(arg::to_json(&foundation.foundation().status())?)
+    } }
+}
+
+/// How the instance is doing, as JSON, into a buffer.
+///
+/// Errors: those of the header's introduction; ESF_AGAIN if the buffer is too small.
+/// Threads: any, concurrently.
+/// Ownership: nothing to free.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esf_foundation_status_json_into(
+    foundation: *const esf_foundation,
+    buffer: *mut c_char,
+    capacity: usize,
+    out_needed: *mut usize,
+    err: *mut *mut esf_error,
+) -> esf_status {
+    guard! { cold(err), instance(foundation), buffer(buffer, capacity, out_needed) => {
+        buffer.put(arg::to_json(&foundation.foundation().status())?)
+    } }
+}
+
+fn unfinished(threads: Vec<String>) -> Error {
+    Error::new(
+        Code::Timeout,
+        format!("the instance is closed, but threads were still finishing: {}", threads.join(", ")),
+    )
+    .with("unfinished", threads)
+}
