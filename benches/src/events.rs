@@ -12,7 +12,7 @@ use elixirscope_foundation::runtime::clock::{AnchoredClock, SystemClock};
 use crate::harness::{Measured, Numbers, Role, Work, latencies};
 
 /// Events that the store keeps, and that a full run of the generator has.
-const KEPT: u64 = 500_000;
+pub const KEPT: u64 = 500_000;
 /// Events of one correlation, spread over the whole run.
 const CHAIN: u64 = 10;
 const BATCH: usize = 100;
@@ -53,7 +53,8 @@ impl Made {
             .collect()
     }
 
-    fn event(&self) -> NewEvent<'_> {
+    /// As the store takes it.
+    pub fn event(&self) -> NewEvent<'_> {
         NewEvent {
             event_type: self.event_type.as_str().into(),
             correlation_id: Some(self.correlation_id.as_bytes()),
@@ -104,7 +105,8 @@ impl Ring {
     }
 }
 
-fn full_store(made: &[Made]) -> EventStore {
+/// A store that has dropped events already, and recycled their memory.
+pub fn full_store(made: &[Made]) -> EventStore {
     let options = EventStoreOptions { max_events: Some(KEPT), ..EventStoreOptions::default() };
     let store =
         EventStore::open(options, AnchoredClock::new(Arc::new(SystemClock), 0), Arc::new(AtomicU64::new(1)))

@@ -5,9 +5,11 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::hint::black_box;
 use std::path::Path;
 use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::events::Made;
+use crate::events::{KEPT, Made, full_store};
 use crate::harness::{Measured, Numbers, Role, Work};
+use crate::telemetry::Padded;
 
 /// `esf_str`.
 #[repr(C)]
@@ -137,6 +139,16 @@ pub fn run() -> Vec<Measured> {
             black_box((library.abi_version)());
         });
     };
+    let own_cells: [Padded; 2] = Default::default();
+    let cells: [AtomicU64; 2] = Default::default();
+    let empty_and_adds = |n: u64, adds: usize| {
+        for _ in 0..n {
+            black_box((library.abi_version)());
+            for cell in &cells[..adds] {
+                cell.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    };
     let get = |n: u64| {
         let mut value = 0.0;
         for _ in 0..n {
@@ -170,24 +182,42 @@ pub fn run() -> Vec<Measured> {
     );
     rows.extend(
         Work::new("C: counter add, 1 thread", "≤ 12 ns")
-            .of(Role::Floor, "esf_abi_version (empty call)", empty)
+            .of(Role::Floor, "empty call and an atomic add", |n| empty_and_adds(n, 1))
             .of(Role::Ours, "esf_counter_add", add)
             .measure(),
     );
     rows.extend(
         Work::new("C: counter add, 2 threads", "≤ 12 ns: no growth with threads")
-            .threads(Role::Floor, "esf_abi_version (empty call)", 2, |_, n| empty(n))
+            .threads(Role::Floor, "empty call and an atomic add, own cells", 2, |thread, n| {
+                for _ in 0..n {
+                    black_box((library.abi_version)());
+                    own_cells[thread].0.fetch_add(1, Ordering::Relaxed);
+                }
+            })
             .threads(Role::Ours, "esf_counter_add", 2, |_, n| add(n))
             .measure(),
     );
     rows.extend(
         Work::new("C: histogram record, 1 thread", "")
-            .of(Role::Floor, "esf_abi_version (empty call)", empty)
+            .of(Role::Floor, "empty call and two atomic adds", |n| empty_and_adds(n, 2))
             .of(Role::Ours, "esf_histogram_record", record)
             .measure(),
     );
-    let made = Made::some(10_000);
-    let mut next = 0;
+    rows.extend(appends(&library, foundation));
+    ok((library.close)(foundation, 5_000, null_mut()));
+    rows
+}
+
+/// Appending to a full store, beside the same from Rust.
+fn appends(library: &Library, foundation: Handle) -> Vec<Measured> {
+    let made = Made::some(KEPT);
+    let store = full_store(&made);
+    let (mut next, mut next_from_rust) = (0, 0);
+    // Full, as the store from Rust is.
+    for one in made.iter().chain(&made) {
+        let event = event(one);
+        ok((library.event_append)(foundation, &raw const event, null_mut(), null_mut()));
+    }
     let append = |n: u64| {
         for _ in 0..n {
             next = (next + 1) % made.len();
@@ -195,12 +225,13 @@ pub fn run() -> Vec<Measured> {
             ok((library.event_append)(foundation, &raw const event, null_mut(), null_mut()));
         }
     };
-    rows.extend(
-        Work::new("C: append one at a time, 1 thread", "")
-            .of(Role::Floor, "esf_abi_version (empty call)", empty)
-            .of(Role::Ours, "esf_event_append", append)
-            .measure(),
-    );
-    ok((library.close)(foundation, 5_000, null_mut()));
-    rows
+    Work::new("C: append one at a time, 1 thread", "")
+        .of(Role::Floor, "the same from Rust, EventStore::append", |n| {
+            for _ in 0..n {
+                next_from_rust = (next_from_rust + 1) % made.len();
+                store.append(&made[next_from_rust].event()).expect("an append");
+            }
+        })
+        .of(Role::Ours, "esf_event_append", append)
+        .measure()
 }

@@ -10,7 +10,7 @@ use crate::harness::{Measured, Numbers, Role, Work};
 /// A cell that no other shares its cache lines with.
 #[repr(align(128))]
 #[derive(Default)]
-struct Padded(AtomicU64);
+pub struct Padded(pub AtomicU64);
 
 impl Padded {
     fn add(&self, n: u64) {
