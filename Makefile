@@ -29,7 +29,7 @@ build: ## the shared and the static C library, the header and a pkg-config file,
 	@scripts/need.sh rust gcc
 	@scripts/build_libraries.sh
 
-header: ## write the C header and the tables generated from the error codes, for committing
+header: ## write what is generated from tables, for committing: C header, docs, Elixir errors
 	ESF_REGENERATE=1 $(CARGO) test --locked --quiet --test header --test generated --test config
 
 test: setup ## every test of every language, and the linters; the last line is the count
