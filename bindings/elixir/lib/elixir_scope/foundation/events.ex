@@ -1,0 +1,237 @@
+defmodule ElixirScope.Foundation.Events do
+  @moduledoc """
+  Events: made, stored at the speed of a memory copy, and found again.
+
+      iex> alias ElixirScope.Foundation.Events
+      iex> {:ok, event} = Events.new_event(:order_paid, %{total: 12, by: self()}, correlation_id: "doc-1")
+      iex> {:ok, id} = Events.store(event)
+      iex> Events.get(id) == {:ok, event}
+      true
+      iex> {:ok, [found]} = Events.query(correlation_id: "doc-1", data: [{[:total], :>, 10}])
+      iex> found.event_id == id
+      true
+
+  Data may be any term and comes back exactly. What `store/1` has returned is visible to every query that starts
+  after it, on any process.
+  """
+
+  alias ElixirScope.Foundation
+  alias ElixirScope.Foundation.{Error, Instance, Native}
+  alias ElixirScope.Foundation.Events.{Codec, Query}
+  alias ElixirScope.Foundation.Logic.EventLogic
+  alias ElixirScope.Foundation.Types.Event
+  alias ElixirScope.Foundation.Validation.EventValidator
+
+  @type result(value) :: {:ok, value} | {:error, Error.t()}
+
+  # Batches beyond either are stored on a dirty scheduler: they take longer than a scheduler should give.
+  @batch_events 500
+  @batch_bytes 500_000
+  @max_data_bytes 1_000_000
+
+  @doc "Starts the services if they are not running."
+  @spec initialize() :: :ok | {:error, Error.t()}
+  def initialize, do: Foundation.ensure_running([])
+
+  @doc "How the store is doing."
+  @spec status() :: result(map())
+  def status, do: status_of(Instance.handle())
+
+  @doc "Whether the store answers."
+  @spec available?() :: boolean()
+  def available?, do: Instance.open?()
+
+  @doc """
+  A validated event. Options: `:event_id`, `:timestamp`, `:wall_time`, `:node`, `:pid`, `:correlation_id`,
+  `:parent_id`.
+  """
+  @spec new_event(atom(), term(), keyword()) :: result(Event.t())
+  defdelegate new_event(type, data, opts \\ []), to: EventLogic, as: :create_event
+
+  @doc "As `new_event/3`, but the bare event; it raises where that fails. For the shell."
+  @spec debug_new_event(atom(), term(), keyword()) :: Event.t()
+  def debug_new_event(type, data, opts \\ []) do
+    case new_event(type, data, opts) do
+      {:ok, event} -> event
+      {:error, error} -> raise RuntimeError, "no event could be made: #{Error.to_string(error)}"
+    end
+  end
+
+  @doc "A function was entered. Options: those of `new_event/3`, `:caller_module`, `:caller_function`, `:caller_line`."
+  @spec function_entry(module(), atom(), arity(), term(), keyword()) :: result(Event.t())
+  defdelegate function_entry(module, function, arity, args, opts \\ []),
+    to: EventLogic,
+    as: :create_function_entry
+
+  @doc "A function was left, after `duration_ns`."
+  @spec function_exit(module(), atom(), arity(), term(), term(), non_neg_integer(), atom()) ::
+          result(Event.t())
+  defdelegate function_exit(module, function, arity, call_id, result, duration_ns, exit_reason),
+    to: EventLogic,
+    as: :create_function_exit
+
+  @doc "A server's state changed (or not). Options: those of `new_event/3`, `:trigger_message`, `:trigger_call_id`."
+  @spec state_change(pid(), atom(), term(), term(), keyword()) :: result(Event.t())
+  defdelegate state_change(server_pid, callback, old_state, new_state, opts \\ []),
+    to: EventLogic,
+    as: :create_state_change
+
+  @doc "The event as bytes: Erlang's external term format, compressed."
+  @spec serialize(Event.t()) :: result(binary())
+  defdelegate serialize(event), to: EventLogic, as: :serialize_event
+
+  @doc "The event that `serialize/1` made the bytes of."
+  @spec deserialize(binary()) :: result(Event.t())
+  defdelegate deserialize(bytes), to: EventLogic, as: :deserialize_event
+
+  @doc "How many bytes `serialize/1` makes of it."
+  @spec serialized_size(Event.t()) :: result(non_neg_integer())
+  defdelegate serialized_size(event), to: EventLogic, as: :calculate_serialized_size
+
+  @doc "Stores an event. An id that is stored already is `duplicate_event_id`."
+  @spec store(Event.t()) :: result(Event.event_id())
+  def store(event), do: store_in(Instance.handle(), event)
+
+  @doc "Stores all events or none; the ids in their order. The error's `context.index` says which was refused."
+  @spec store_batch([Event.t()]) :: result([Event.event_id()])
+  def store_batch(events), do: store_batch_in(Instance.handle(), events)
+
+  @doc "The event of this id."
+  @spec get(Event.event_id()) :: result(Event.t())
+  def get(event_id), do: get_from(Instance.handle(), event_id)
+
+  @doc "The events for which all conditions hold: see `ElixirScope.Foundation.Events.Query`."
+  @spec query(map() | keyword()) :: result([Event.t()])
+  def query(conditions), do: query_in(Instance.handle(), conditions)
+
+  @doc "The events of a correlation, by time."
+  @spec get_by_correlation(String.t()) :: result([Event.t()])
+  def get_by_correlation(correlation_id), do: query(correlation_id: correlation_id)
+
+  @doc "As `get_by_correlation/1`."
+  @spec get_correlation_chain(String.t()) :: result([Event.t()])
+  def get_correlation_chain(correlation_id), do: get_by_correlation(correlation_id)
+
+  @doc "The events from `first` to `last`, both included, by time."
+  @spec get_time_range(integer(), integer()) :: result([Event.t()])
+  def get_time_range(first, last), do: query(time_range: {first, last})
+
+  @doc "The newest events, oldest of them first."
+  @spec get_recent(non_neg_integer()) :: result([Event.t()])
+  def get_recent(count \\ 100) do
+    with {:ok, events} <- query(order_by: {:timestamp, :desc}, limit: count), do: {:ok, Enum.reverse(events)}
+  end
+
+  @doc "Removes the events with a timestamp below this one; how many they were."
+  @spec prune_before(integer()) :: result(non_neg_integer())
+  def prune_before(timestamp), do: Native.event_prune(Instance.handle(), timestamp)
+
+  @doc "The counts of the store; `events_stored` is how many there ever were."
+  @spec stats() :: result(map())
+  def stats, do: stats_of(Instance.handle())
+
+  @doc "The version of the configuration that was in force when the event was stored."
+  @spec config_version(Event.event_id()) :: result(pos_integer())
+  def config_version(event_id) do
+    with {:ok, row} <- Native.event_get(Instance.handle(), event_id), do: {:ok, elem(row, 11)}
+  end
+
+  @doc false
+  def store_in(handle, %Event{event_id: id, event_type: type, timestamp: timestamp} = event)
+      when is_integer(id) and is_integer(timestamp) and type != nil do
+    %{node: node, pid: pid, correlation_id: correlation, parent_id: parent, data: data} = event
+
+    # The size first: a term that is refused is not encoded.
+    if :erlang.external_size(data) <= @max_data_bytes do
+      bytes = :erlang.term_to_binary(data)
+      wall = Codec.wall_ns(event.wall_time)
+
+      case Native.event_append(handle, type, id, timestamp, wall, node, pid, correlation, parent, bytes) do
+        {:ok, _id} = stored -> stored
+        failure -> explain(event, failure)
+      end
+    else
+      EventValidator.validate_data_size(event)
+    end
+  end
+
+  def store_in(_handle, event) do
+    with :ok <- EventValidator.validate(event), do: Error.error_result(:validation_failed)
+  end
+
+  @doc false
+  def store_batch_in(handle, events) when is_list(events) do
+    with {:ok, rows, bytes} <- encode(events, 0, [], 0) do
+      if length(rows) <= @batch_events and bytes <= @batch_bytes,
+        do: Native.event_append_batch(handle, rows),
+        else: Native.event_append_batch_dirty(handle, rows)
+    end
+  end
+
+  def store_batch_in(_handle, other) do
+    Error.error_result(:type_mismatch, "A batch is a list of events, not #{inspect(other, limit: 5)}")
+  end
+
+  @doc false
+  def get_from(handle, event_id) do
+    with {:ok, row} <- Native.event_get(handle, event_id), do: {:ok, Codec.event(row)}
+  end
+
+  @doc false
+  def query_in(handle, conditions) do
+    with {:ok, query} <- Query.new(conditions), do: Query.run(query, handle)
+  end
+
+  @doc false
+  def status_of(handle) do
+    with {:ok, stats} <- Native.event_stats(handle) do
+      {:ok, %{status: :running, event_count: stats.events, next_id: stats.next_seq + 1}}
+    end
+  end
+
+  @doc false
+  def stats_of(handle) do
+    with {:ok, %{events: stats} = status} <- Native.instance_status(handle) do
+      {:ok,
+       %{
+         current_event_count: stats.events,
+         events_stored: stats.stored,
+         events_pruned: stats.pruned,
+         events_dropped: stats.dropped_oldest,
+         events_refused: stats.refused,
+         start_time: Native.timestamp(handle) - status.uptime_ms * 1_000_000,
+         uptime_ms: status.uptime_ms,
+         memory_usage_estimate: stats.memory_bytes + stats.index_bytes
+       }}
+    end
+  end
+
+  # The store says what it refused; the validator says it in the words of the fields.
+  defp explain(event, {:error, %Error{category: :data}} = failure) do
+    with :ok <- EventValidator.validate(event), do: failure
+  end
+
+  defp explain(_event, failure), do: failure
+
+  defp encode([], _index, rows, bytes), do: {:ok, Enum.reverse(rows), bytes}
+
+  defp encode([event | rest], index, rows, bytes) do
+    case EventValidator.validate(event) do
+      :ok ->
+        data = :erlang.term_to_binary(event.data)
+        encode(rest, index + 1, [row(event, data) | rows], bytes + byte_size(data))
+
+      {:error, error} ->
+        {:error, %{error | context: Map.put(error.context, :index, index)}}
+    end
+  end
+
+  defp encode(improper, _index, _rows, _bytes) do
+    Error.error_result(:type_mismatch, "A batch is a list of events, not one ending in #{inspect(improper)}")
+  end
+
+  defp row(%Event{} = event, data) do
+    {event.event_type, event.event_id, event.timestamp, Codec.wall_ns(event.wall_time), event.node, event.pid,
+     event.correlation_id, event.parent_id, data}
+  end
+end

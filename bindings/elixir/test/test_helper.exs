@@ -1,0 +1,3 @@
+# Services' states may be reset between tests.
+Application.put_env(:elixir_scope, :test_mode, true)
+ExUnit.start()

@@ -1,0 +1,148 @@
+//! Configuration: read by path, update, reset, schema.
+
+use elixirscope_foundation::config::{KeyKind, RawKey, schema};
+use elixirscope_foundation::error::{Code, Error};
+use rustler::{Encoder, Env, Term};
+use serde_json::{Value, json};
+
+use crate::atoms;
+use crate::boundary::guard;
+use crate::instance::{pinned, with};
+use crate::paths::{Paths, Place, dotted, paths};
+use crate::terms::{Keys, from_value, known_atom, to_value};
+
+/// `{:ok, value}` at a path of atoms; `[]` is the whole tree.
+#[rustler::nif]
+fn config_get<'a>(env: Env<'a>, handle: Term<'a>, path: Term<'a>) -> Term<'a> {
+    guard(env, || {
+        with(handle, |attached| {
+            let paths = paths()?;
+            let Some(place) = paths.find(path)? else { return Err(not_found(path)) };
+            if let Place::Key(number) = place
+                && let Some(key) = attached.key(number)
+                && let Some(value) = scalar(env, paths, number, key)
+            {
+                return Ok((atoms::ok(), value).encode(env));
+            }
+            let path = dotted(path)?;
+            let value = attached.pin()?.foundation().config().get(&path)?;
+            Ok((atoms::ok(), tree(env, paths, &path, &value)).encode(env))
+        })
+    })
+}
+
+/// Changes one value; `:ok` once the change is in force and its event stored.
+#[rustler::nif]
+fn config_update<'a>(env: Env<'a>, handle: Term<'a>, path: Term<'a>, value: Term<'a>) -> Term<'a> {
+    guard(env, || {
+        let path = dotted(path)?;
+        let value = to_value("the value", value)?;
+        pinned(handle, |instance| {
+            instance.foundation().config().update(&path, value)?;
+            Ok(atoms::ok().encode(env))
+        })
+    })
+}
+
+/// Every value back to what it was when the instance was opened.
+#[rustler::nif]
+fn config_reset<'a>(env: Env<'a>, handle: Term<'a>) -> Term<'a> {
+    guard(env, || {
+        pinned(handle, |instance| {
+            instance.foundation().config().reset()?;
+            Ok(atoms::ok().encode(env))
+        })
+    })
+}
+
+/// `{:ok, version}` of the configuration in force.
+#[rustler::nif]
+fn config_version<'a>(env: Env<'a>, handle: Term<'a>) -> Term<'a> {
+    guard(env, || {
+        pinned(handle, |instance| Ok((atoms::ok(), instance.foundation().config().version()).encode(env)))
+    })
+}
+
+/// `{:ok, counts}` of the configuration service.
+#[rustler::nif]
+fn config_stats<'a>(env: Env<'a>, handle: Term<'a>) -> Term<'a> {
+    guard(env, || {
+        pinned(handle, |instance| {
+            let stats = serde_json::to_value(instance.foundation().config().stats())
+                .map_err(|e| Error::new(Code::SerializationFailed, format!("the counts: {e}")))?;
+            Ok((atoms::ok(), from_value(env, &stats, Keys::Atoms)).encode(env))
+        })
+    })
+}
+
+/// The schema as a list of maps, for the test that compares it with Elixir's.
+#[rustler::nif]
+fn config_schema(env: Env<'_>) -> Term<'_> {
+    guard(env, || {
+        let paths = paths()?;
+        let rows: Vec<Term<'_>> = schema()
+            .keys()
+            .iter()
+            .map(|key| {
+                let row = json!({
+                    "updatable": key.updatable,
+                    "doc": key.doc,
+                    "unit": key.unit,
+                    "error_type": key.violation.row().name,
+                });
+                let row = from_value(env, &row, Keys::Atoms);
+                let default = tree(env, paths, key.path, &key.default.to_value());
+                let row = row.map_put(known_atom(env, "default"), default).unwrap_or(row);
+                let path = crate::boundary::path_term(env, key.path);
+                row.map_put(known_atom(env, "path"), path).unwrap_or(row)
+            })
+            .collect();
+        Ok(rows.encode(env))
+    })
+}
+
+#[inline]
+fn scalar<'a>(env: Env<'a>, paths: &Paths, number: usize, key: RawKey) -> Option<Term<'a>> {
+    match schema().keys().get(number)?.kind {
+        KeyKind::Bool => key.get_bool().ok().map(|value| value.encode(env)),
+        KeyKind::Int { .. } => key.get_i64().ok().map(|value| value.encode(env)),
+        KeyKind::Float { .. } => key.get_f64().ok().map(|value| value.encode(env)),
+        KeyKind::Enum { .. } => paths.word(number, key.get_enum().ok()?).map(|atom| atom.encode(env)),
+        KeyKind::EnumOrInt { .. } => match key.get_enum() {
+            Ok(word) => paths.word(number, word).map(|atom| atom.encode(env)),
+            Err(_) => key.get_i64().ok().map(|value| value.encode(env)),
+        },
+        KeyKind::Str { .. } => None,
+    }
+}
+
+/// A value of the tree, in which the words of enumerations are atoms.
+pub(crate) fn tree<'a>(env: Env<'a>, paths: &Paths, path: &str, value: &Value) -> Term<'a> {
+    match value {
+        Value::Object(fields) => {
+            let pairs: Vec<(Term<'a>, Term<'a>)> = fields
+                .iter()
+                .map(|(key, value)| {
+                    let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                    (known_atom(env, key), tree(env, paths, &below, value))
+                })
+                .collect();
+            Term::map_from_pairs(env, &pairs).unwrap_or_else(|_| Term::map_new(env))
+        }
+        Value::String(word) => {
+            let number = schema().keys().iter().position(|key| key.path == path);
+            match number.and_then(|number| paths.word(number, word)) {
+                Some(atom) => atom.encode(env),
+                None => word.encode(env),
+            }
+        }
+        other => from_value(env, other, Keys::Strings),
+    }
+}
+
+#[cold]
+fn not_found(path: Term<'_>) -> Error {
+    // A path with other parts than atoms leads nowhere either.
+    let dotted = dotted(path).unwrap_or_else(|_| "value at a path of other parts than atoms".to_owned());
+    Error::new(Code::ConfigPathNotFound, format!("the configuration has no {dotted}")).with("path", dotted)
+}

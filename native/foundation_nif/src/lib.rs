@@ -1,0 +1,34 @@
+//! The BEAM's door to elixirscope-foundation: terms in, terms out, no decision of its own.
+//!
+//! Every NIF's body is one [`boundary::guard`]; arguments are decoded by hand, so a caller's mistake is an
+//! `{:error, %ElixirScope.Foundation.Error{}}` and never an exception. NIFs on the normal schedulers stay far
+//! below a millisecond; what may take longer is on the dirty ones. Messages are sent by the core's own threads
+//! only, which are none of the VM's.
+//!
+//! The files: `instance` (open, find, close), `config` and `paths`, `events`, `query`, `texts` and
+//! `type_cache`, `metrics` and `instruments`, `subscribers`, and below them `boundary` and `terms`.
+
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod atoms;
+mod boundary;
+mod config;
+mod events;
+mod instance;
+mod instruments;
+mod metrics;
+mod paths;
+mod query;
+mod subscribers;
+mod terms;
+mod texts;
+mod type_cache;
+
+use rustler::{Env, Term};
+
+/// Called once, when the VM loads the library.
+fn load(env: Env<'_>, _info: Term<'_>) -> bool {
+    paths::prepare(env)
+}
+
+rustler::init!("Elixir.ElixirScope.Foundation.Native", load = load);
