@@ -67,8 +67,8 @@ pub struct Measured {
     pub least_ns: f64,
     /// The slowest round.
     pub most_ns: f64,
-    /// Median of the rounds' ratios to the floor; one for the floor itself.
-    pub ratio: f64,
+    /// Median of the rounds' ratios to the floor; one for the floor itself, none where no floor was measured.
+    pub ratio: Option<f64>,
     /// The plan's target, for ours.
     pub target: &'static str,
 }
@@ -147,7 +147,7 @@ impl<'a> Work<'a> {
                 floor = Some(index);
             }
             let own = &nanoseconds[index];
-            let base = &nanoseconds[floor.unwrap_or(index)];
+            let base = floor.map(|floor| &nanoseconds[floor]);
             measured.push(Measured {
                 work: self.name.clone(),
                 subject: subject.name.clone(),
@@ -155,7 +155,7 @@ impl<'a> Work<'a> {
                 median_ns: median(own.iter().copied()),
                 least_ns: own.iter().copied().fold(f64::INFINITY, f64::min),
                 most_ns: own.iter().copied().fold(0.0, f64::max),
-                ratio: median(own.iter().zip(base).map(|(own, base)| own / base)),
+                ratio: base.map(|base| median(own.iter().zip(base).map(|(own, base)| own / base))),
                 target: if subject.role == Role::Ours { self.target } else { "" },
             });
         }
@@ -204,7 +204,7 @@ pub fn latencies(work: &str, target: &'static str, calls: u32, mut subjects: Vec
                 median_ns: median(own.iter().copied()),
                 least_ns: own.iter().copied().fold(f64::INFINITY, f64::min),
                 most_ns: own.iter().copied().fold(0.0, f64::max),
-                ratio: median(own.iter().zip(&rounds[floor][at]).map(|(own, base)| own / base)),
+                ratio: Some(median(own.iter().zip(&rounds[floor][at]).map(|(own, base)| own / base))),
                 target: if *role == Role::Ours { target } else { "" },
             });
         }
@@ -274,7 +274,8 @@ mod tests {
             })
             .timed(Role::Ours, "ours", |n| Duration::from_millis(u64::from(speed.get()) * 2 * n))
             .measure();
-        assert!((rows[1].ratio - 2.0).abs() < 1e-9, "{}", rows[1].ratio);
-        assert!((rows[0].ratio - 1.0).abs() < 1e-9);
+        let off = |row: &Measured, ratio: f64| (row.ratio.expect("there is a floor") - ratio).abs();
+        assert!(off(&rows[1], 2.0) < 1e-9, "{:?}", rows[1].ratio);
+        assert!(off(&rows[0], 1.0) < 1e-9, "{:?}", rows[0].ratio);
     }
 }

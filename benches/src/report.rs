@@ -27,7 +27,8 @@ fn machine() -> Value {
         .lines()
         .find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse::<u64>().ok())
         .map_or(0, |kib| kib.div_ceil(1 << 20));
-    let kernel = read("/proc/sys/kernel/osrelease").trim().to_owned();
+    let release = read("/proc/sys/kernel/osrelease");
+    let kernel = release.trim().split('.').take(2).collect::<Vec<_>>().join(".");
     let cpus = std::thread::available_parallelism().map_or(0, usize::from);
     json!({ "cpu": cpu, "cpus": cpus, "memory_gib": memory_gib, "kernel": kernel, "arch": std::env::consts::ARCH })
 }
@@ -59,13 +60,13 @@ pub fn publish(table: &str, title: &str, rows: &[Measured]) -> std::io::Result<(
         let work = if row.work == last { "" } else { &row.work };
         last = &row.work;
         println!(
-            "{:<42} {:<40} {:>10} {:>10} {:>10} {:>8.2}  {}",
+            "{:<42} {:<40} {:>10} {:>10} {:>10} {:>8}  {}",
             work,
             format!("{}: {}", row.role.name(), row.subject),
             figure(row.median_ns),
             figure(row.least_ns),
             figure(row.most_ns),
-            row.ratio,
+            row.ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}")),
             row.target
         );
     }
@@ -158,7 +159,7 @@ pub fn write_page(path: &Path) -> std::io::Result<()> {
                 "| {} | {}: {} | {} | {} | {} | {} | {} |",
                 text(&row["work"]),
                 text(&row["role"]),
-                text(&row["subject"]),
+                text(&row["subject"]).replace('<', "&lt;"),
                 number("median_ns"),
                 number("least_ns"),
                 number("most_ns"),
