@@ -28,6 +28,8 @@ pub(crate) const NEAR: u64 = 1 << 32;
 pub(crate) struct Ids {
     next: CachePadded<AtomicU64>,
     scattered: AtomicBool,
+    /// Away from the counter, so that asking does not take its cache line from those who draw.
+    used_up: AtomicBool,
     stripes: Box<[Mutex<()>]>,
 }
 
@@ -39,6 +41,7 @@ impl Ids {
         Self {
             next: CachePadded::new(AtomicU64::new(1)),
             scattered: AtomicBool::new(false),
+            used_up: AtomicBool::new(false),
             stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(),
         }
     }
@@ -50,12 +53,16 @@ impl Ids {
 
     /// Draws `n` ids in a row; the first of them.
     pub(crate) fn draw(&self, n: u64) -> u64 {
-        self.next.fetch_add(n, Ordering::SeqCst)
+        let first = self.next.fetch_add(n, Ordering::SeqCst);
+        if first >= ID_LIMIT - NEAR {
+            self.used_up.store(true, Ordering::Relaxed);
+        }
+        first
     }
 
-    /// Fails while ids can still be drawn safely by every thread that passed this check.
+    /// Fails once the ids run out; those who passed this before still draw valid ones.
     pub(crate) fn check_left(&self) -> Result<()> {
-        if self.next.load(Ordering::Relaxed) < ID_LIMIT - NEAR {
+        if !self.used_up.load(Ordering::Relaxed) {
             return Ok(());
         }
         Err(Error::new(Code::ResourceExhausted, "the store has no event ids left to give: bring your own")
@@ -113,5 +120,14 @@ mod tests {
         assert!(ids.scattered());
         assert_eq!(ids.draw(1), 12);
         assert!(ids.check_left().is_ok());
+    }
+
+    #[test]
+    fn the_end_of_the_ids_is_an_error() {
+        let ids = Ids::new();
+        ids.draw(ID_LIMIT - NEAR - 1);
+        assert!(ids.check_left().is_ok());
+        ids.draw(1);
+        assert_eq!(ids.check_left().unwrap_err().code(), Code::ResourceExhausted);
     }
 }

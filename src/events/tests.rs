@@ -1,7 +1,10 @@
 //! The store as a whole, single-threaded: what each call promises.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::segment::Segment;
+use super::store::{Now, draft};
 use super::*;
 use crate::error::Code;
 use crate::runtime::clock::{AnchoredClock, SimClock};
@@ -170,4 +173,38 @@ fn options_that_make_no_sense_are_named() {
         assert!(error.message().contains(name), "{error}");
         assert_eq!(error.context()["option"], name);
     }
+}
+
+#[test]
+fn a_brought_id_waits_for_the_event_that_may_have_drawn_it() {
+    let store = store(EventStoreOptions { shards: Some(2), ..tiny() });
+    // By hand, an append that has its `seq` and its id and is not published yet.
+    let shard = &store.shards[1];
+    let mut writer = Segment::create(&store.shared, store.shape, 0).unwrap();
+    shard.extend(std::slice::from_ref(&writer));
+    let new = event("slow");
+    let now = Now { time: 0, wall: 0 };
+    let index = writer.stage(&draft(&new, store.intern(&new).unwrap(), now), 0).unwrap();
+    let flight = store.frontier.begin(1, 1).unwrap();
+    let id = store.ids.draw(1);
+    let finished = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let same = scope.spawn(|| {
+            let result = store.append(&NewEvent { event_id: Some(id), ..event("quick") });
+            finished.store(true, Ordering::SeqCst);
+            result
+        });
+        // Gives the other thread every chance to go ahead where it must not.
+        for _ in 0..2_000 {
+            if finished.load(Ordering::SeqCst) {
+                break;
+            }
+            std::thread::yield_now();
+        }
+        writer.finish(index, flight.first(), id, 1);
+        writer.publish();
+        drop(flight);
+        assert_eq!(same.join().unwrap().unwrap_err().code(), Code::DuplicateEventId);
+    });
+    assert_eq!(store.get(id).unwrap().view().event_type(), "slow");
 }
