@@ -712,8 +712,8 @@ esf_status esf_config_check_update(const esf_foundation *foundation,
 esf_status esf_config_validate(const esf_foundation *foundation, esf_str tree_json, esf_error **err);
 
 /**
- * Sets every key back to its default. Subscribers see one change, of the path "", with the whole tree before
- * and after. out_version may be NULL.
+ * Sets every key back to its default. Subscribers see one change, of the path that they subscribed to, with
+ * all values below it before and after. out_version may be NULL.
  *
  * Errors: ESF_E_SERVICE_UNAVAILABLE if the event could not be stored.
  * Threads: any, concurrently; follows the updates that are under way.
@@ -798,7 +798,7 @@ typedef void (*esf_drop_fn)(void *user_data);
 /** The value was set by an update. */
 #define ESF_CHANGE_UPDATED 1u
 
-/** All values were set back to their defaults; the path is empty. */
+/** All values were set back to their defaults; the path is the subscription's, the values are all below it. */
 #define ESF_CHANGE_RESET 2u
 
 /**

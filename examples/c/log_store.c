@@ -83,12 +83,11 @@ int main(int argc, char **argv) {
     esf_subscription *changes;
     show_configuration(app, &changes);
 
-    esf_counter *lines, *bytes;
+    esf_counter *lines;
     esf_histogram *lengths;
     esf_event_type *type;
     const esf_label label = {ESF_STR("program"), ESF_STR("log_store")};
     TRY(esf_counter_new(app, ESF_STR("log.lines"), &label, 1, &lines, &err));
-    TRY(esf_counter_new(app, ESF_STR("log.bytes"), &label, 1, &bytes, &err));
     TRY(esf_histogram_new(app, ESF_STR("log.line.bytes"), NULL, 0, &lengths, &err));
     TRY(esf_telemetry_describe(app, ESF_STR("log.lines"), ESF_STR("Lines stored as events"), &err));
     TRY(esf_event_type_resolve(app, ESF_STR("log_line"), &type, &err));
@@ -109,8 +108,7 @@ int main(int argc, char **argv) {
             esf_event event = ESF_EVENT_INIT;
             event.type_handle = type;
             event.encoding = ESF_ENCODING_RAW;
-            event.data.ptr = text[filled];
-            event.data.len = (size_t)length - (length > 0 && text[filled][length - 1] == '\n');
+            event.data = (esf_str){text[filled], strcspn(text[filled], "\n")};
             event.timestamp = event.wall_time = line_time(text[filled]);
             if (event.timestamp != ESF_NOW) {
                 first = event.timestamp < first ? event.timestamp : first;
@@ -122,7 +120,6 @@ int main(int argc, char **argv) {
                 if (!wanted[0])
                     snprintf(wanted, sizeof wanted, "%.*s", ESF_FMT(event.correlation_id));
             }
-            esf_counter_add(bytes, (uint64_t)length);
             esf_histogram_record(lengths, (double)length);
             batch[filled++] = event;
         }
@@ -134,8 +131,7 @@ int main(int argc, char **argv) {
     }
 
     esf_event_query query = ESF_QUERY_INIT;
-    query.correlation_id.ptr = wanted;
-    query.correlation_id.len = strlen(wanted);
+    query.correlation_id = (esf_str){wanted, strlen(wanted)};
     show_query(app, &query, wanted[0] ? wanted : "everything, since no line has a correlation id");
     esf_event_query range = ESF_QUERY_INIT;
     if (first <= last) {
@@ -150,6 +146,5 @@ int main(int argc, char **argv) {
     esf_string_free(&metrics);
     TRY(esf_subscription_cancel(changes, &err));
     TRY(esf_foundation_close(app, 5000, &err));
-    fclose(file);
     return 0;
 }

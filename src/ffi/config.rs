@@ -316,8 +316,8 @@ pub unsafe extern "C" fn esf_config_validate(
     } }
 }
 
-/// Sets every key back to its default. Subscribers see one change, of the path "", with the whole tree before
-/// and after. `out_version` may be NULL.
+/// Sets every key back to its default. Subscribers see one change, of the path that they subscribed to, with
+/// all values below it before and after. `out_version` may be NULL.
 ///
 /// Errors: ESF_E_SERVICE_UNAVAILABLE if the event could not be stored.
 /// Threads: any, concurrently; follows the updates that are under way.

@@ -105,14 +105,12 @@ fn status_of(error: Error) -> esf_status {
 #[cold]
 #[inline(never)]
 fn panicked(payload: Box<dyn Any + Send>) -> Error {
-    let text = if let Some(text) = payload.downcast_ref::<&'static str>() {
-        (*text).to_owned()
-    } else if let Some(text) = payload.downcast_ref::<String>() {
-        text.clone()
-    } else {
+    let payload = payload.downcast::<&'static str>().map(|text| (*text).to_owned());
+    let payload = payload.or_else(|other| other.downcast::<String>().map(|text| *text));
+    let text = payload.unwrap_or_else(|other| {
+        std::mem::forget(other);
         "no message".to_owned()
-    };
-    std::mem::forget(payload);
+    });
     Error::new(Code::InternalError, format!("a defect of this library was caught at its boundary: {text}"))
         .with("panic", text)
 }

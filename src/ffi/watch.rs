@@ -34,7 +34,7 @@ pub type esf_change_kind = u32;
 
 /// The value was set by an update.
 pub const ESF_CHANGE_UPDATED: esf_change_kind = 1;
-/// All values were set back to their defaults; the path is empty.
+/// All values were set back to their defaults; the path is the subscription's, the values are all below it.
 pub const ESF_CHANGE_RESET: esf_change_kind = 2;
 
 /// A change of one value; start from `ESF_CHANGE_INIT`.
