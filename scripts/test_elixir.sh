@@ -13,13 +13,14 @@ mix test
 
 elixir_lib=$(elixir -e 'IO.puts(Path.dirname(to_string(:code.lib_dir(:elixir))))')
 versions=$(elixir -e 'IO.puts("otp" <> System.otp_release() <> "-elixir" <> System.version())')
-plt="$root/build/plt/$versions.plt"
+plt="$root/build/plt/$versions-exunit.plt"
 if [ ! -f "$plt" ]; then
-    echo "dialyzer: making the table of types of OTP and Elixir, once: build/plt/$versions.plt"
+    echo "dialyzer: making the table of types of OTP and Elixir, once: ${plt#"$root"/}"
     mkdir -p "$root/build/plt"
     # Exit 2 is warnings: of Elixir's own calls to applications that are not in the table.
     dialyzer -pa "$elixir_lib/elixir/ebin" --build_plt --output_plt "$plt.new" \
         --apps erts kernel stdlib crypto -r "$elixir_lib/elixir/ebin" "$elixir_lib/logger/ebin" \
+        "$elixir_lib/ex_unit/ebin" \
         >"$plt.log" 2>&1 || [ $? -eq 2 ] || { tail -n 20 "$plt.log"; exit 1; }
     mv "$plt.new" "$plt"
 fi
