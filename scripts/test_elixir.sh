@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The Elixir binding's own checks: format, a compilation without warnings, ExUnit, dialyzer.
+# The Elixir binding's own checks: format, a compilation without warnings, ExUnit, dialyzer, and its use as a
+# dependency and in a release.
 # The table of types of OTP and Elixir that dialyzer needs is made once, into build/plt/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,3 +27,5 @@ if [ ! -f "$plt" ]; then
 fi
 dialyzer -pa "$elixir_lib/elixir/ebin" --plt "$plt" -Wunknown -r _build/test/lib/elixir_scope/ebin
 echo "dialyzer: no warnings"
+
+"$root/scripts/test_elixir_packages.sh"

@@ -11,7 +11,6 @@ defmodule ElixirScope.MixProject do
       description: "Configuration, an event store and telemetry in the BEAM, behind ElixirScope.Foundation",
       compilers: [:cargo | Mix.compilers()],
       cargo: [manifest: "../../native/foundation_nif/Cargo.toml", lib: "foundation_nif"],
-      elixirc_paths: elixirc_paths(Mix.env()),
       start_permanent: Mix.env() == :prod,
       test_coverage: [summary: [threshold: 80], ignore_modules: [ElixirScope.Foundation.Native]],
       deps: []
@@ -21,7 +20,4 @@ defmodule ElixirScope.MixProject do
   def application do
     [extra_applications: [:logger, :crypto], mod: {ElixirScope.Foundation.Application, []}]
   end
-
-  defp elixirc_paths(:test), do: ["lib", "test/support"]
-  defp elixirc_paths(_env), do: ["lib"]
 end

@@ -117,8 +117,7 @@ defmodule ElixirScope.Foundation.ErrorContext do
   An `%Error{}` gains `operation_context` and, where it has none, the correlation id; `{:error, other}`
   becomes `external_error` with `original_reason`; everything else passes.
   """
-  @spec enhance_error(Error.t(), t()) :: Error.t()
-  @spec enhance_error(result, t()) :: result | {:error, Error.t()} when result: term()
+  @spec enhance_error(term(), t()) :: term()
   def enhance_error(%Error{} = error, %__MODULE__{} = context), do: enrich(error, context)
   def enhance_error({:error, %Error{} = error}, %__MODULE__{} = context), do: {:error, enrich(error, context)}
 

@@ -45,7 +45,7 @@ defmodule ElixirScope.Foundation.Events do
   A validated event. Options: `:event_id`, `:timestamp`, `:wall_time`, `:node`, `:pid`, `:correlation_id`,
   `:parent_id`.
   """
-  @spec new_event(atom(), term(), keyword()) :: result(Event.t())
+  @spec new_event(term(), term(), keyword()) :: result(Event.t())
   defdelegate new_event(type, data, opts \\ []), to: EventLogic, as: :create_event
 
   @doc "As `new_event/3`, but the bare event; it raises where that fails. For the shell."

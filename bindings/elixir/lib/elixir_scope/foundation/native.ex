@@ -22,10 +22,14 @@ defmodule ElixirScope.Foundation.Native do
         :ok
 
       {:error, {reason, text}} when reason in [:upgrade, :reload] ->
-        # The code that is loaded goes on to work; this refuses the new version.
-        {:error,
-         ~c"ElixirScope.Foundation: the native library is loaded already and cannot be replaced in a running VM " ++
-           ~c"(" ++ text ++ ~c"). Restart the VM to upgrade."}
+        # The code that is loaded goes on to work; this refuses the new version. The VM keeps the reason to itself,
+        # so it is logged.
+        :logger.error(
+          "ElixirScope.Foundation: the native library is loaded already and cannot be replaced in a running VM " <>
+            "(#{text}). Restart the VM to upgrade."
+        )
+
+        {:error, reason}
 
       {:error, {reason, text}} ->
         :persistent_term.put(@failure, {:error, load_error(path, reason, List.to_string(text))})

@@ -16,13 +16,11 @@ defmodule ElixirScope.Foundation.Events.GracefulDegradation do
   An event in any case: as asked for; else with pids, references, functions and ports of its data as text; else
   with a note of what the data was.
   """
-  @spec new_event_safe(atom(), term()) :: Event.t()
+  @spec new_event_safe(term(), term()) :: Event.t()
   def new_event_safe(type, data) do
-    with {:error, _first} <- Events.new_event(type, data),
-         {:error, error} <- Events.new_event(type, sanitize(data)) do
-      minimal(type, data, error)
-    else
+    case Events.new_event(type, data) do
       {:ok, event} -> event
+      {:error, _error} -> new_sanitized(type, data)
     end
   end
 
@@ -48,7 +46,7 @@ defmodule ElixirScope.Foundation.Events.GracefulDegradation do
   Stores the event; while there is no instance it waits in the calling process (the newest 100 do) and is stored
   with the next event that can be.
   """
-  @spec store_safe(Event.t()) :: :ok | {:ok, Event.event_id()} | {:error, Error.t()}
+  @spec store_safe(term()) :: :ok | {:ok, Event.event_id()} | {:error, Error.t()}
   def store_safe(event) do
     case Events.store(event) do
       {:ok, id} ->
@@ -70,6 +68,13 @@ defmodule ElixirScope.Foundation.Events.GracefulDegradation do
     case Events.query(conditions) do
       {:error, %Error{error_type: :service_unavailable} = error} -> {:ok, [], %{warning: error.message}}
       answer -> answer
+    end
+  end
+
+  defp new_sanitized(type, data) do
+    case Events.new_event(type, sanitize(data)) do
+      {:ok, event} -> event
+      {:error, error} -> minimal(type, data, error)
     end
   end
 

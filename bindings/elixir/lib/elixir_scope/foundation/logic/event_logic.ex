@@ -15,7 +15,7 @@ defmodule ElixirScope.Foundation.Logic.EventLogic do
   A validated event. Options give fields their values: `:event_id`, `:timestamp`, `:wall_time`, `:node`, `:pid`,
   `:correlation_id`, `:parent_id`; others are left out.
   """
-  @spec create_event(atom(), term(), keyword()) :: {:ok, Event.t()} | {:error, Error.t()}
+  @spec create_event(term(), term(), keyword()) :: {:ok, Event.t()} | {:error, Error.t()}
   def create_event(type, data, opts \\ []) do
     event = %Event{
       event_type: type,
@@ -85,7 +85,7 @@ defmodule ElixirScope.Foundation.Logic.EventLogic do
   end
 
   @doc "The event in the external term format, compressed unless `compression: false`."
-  @spec serialize_event(Event.t(), keyword()) :: {:ok, binary()} | {:error, Error.t()}
+  @spec serialize_event(term(), keyword()) :: {:ok, binary()} | {:error, Error.t()}
   def serialize_event(event, opts \\ [])
 
   def serialize_event(%Event{} = event, opts) do
@@ -98,7 +98,7 @@ defmodule ElixirScope.Foundation.Logic.EventLogic do
   end
 
   @doc "The event that these bytes hold, validated. Bytes that would make new atoms are refused."
-  @spec deserialize_event(binary()) :: {:ok, Event.t()} | {:error, Error.t()}
+  @spec deserialize_event(term()) :: {:ok, Event.t()} | {:error, Error.t()}
   def deserialize_event(<<131, 80, size::32, _::binary>> = bytes) when size > @max_expanded_bytes do
     undecodable(bytes, :too_large)
   end

@@ -63,9 +63,6 @@ defmodule ElixirScope.Foundation.Validation.ConfigValidator do
 
   defp check_row(config, row, {violations, reported}) do
     case lookup(config, row.path, []) do
-      :unchecked ->
-        {violations, reported}
-
       {:ok, value} ->
         if skipped?(config, row.path) or Schema.valid?(row.kind, value) do
           {violations, reported}

@@ -40,7 +40,7 @@ defmodule ElixirScope.Foundation.Validation.EventValidator do
   ]
 
   @doc "Required fields, then types of fields, then the size of the data."
-  @spec validate(Event.t()) :: :ok | {:error, Error.t()}
+  @spec validate(term()) :: :ok | {:error, Error.t()}
   def validate(event) do
     with :ok <- validate_required_fields(event),
          :ok <- validate_field_types(event) do
@@ -49,7 +49,7 @@ defmodule ElixirScope.Foundation.Validation.EventValidator do
   end
 
   @doc "Id, type and timestamp are there."
-  @spec validate_required_fields(Event.t()) :: :ok | {:error, Error.t()}
+  @spec validate_required_fields(term()) :: :ok | {:error, Error.t()}
   def validate_required_fields(%Event{event_id: nil}), do: missing(:event_id, "Event ID cannot be nil")
   def validate_required_fields(%Event{event_type: nil}), do: missing(:event_type, "Event type cannot be nil")
   def validate_required_fields(%Event{timestamp: nil}), do: missing(:timestamp, "Timestamp cannot be nil")
@@ -57,7 +57,7 @@ defmodule ElixirScope.Foundation.Validation.EventValidator do
   def validate_required_fields(other), do: not_an_event(other)
 
   @doc "Every field is of its type."
-  @spec validate_field_types(Event.t()) :: :ok | {:error, Error.t()}
+  @spec validate_field_types(term()) :: :ok | {:error, Error.t()}
   def validate_field_types(%Event{} = event) do
     with :ok <- typed(:event_id, event.event_id, &id?/1, "an integer above 0 and below 2^59"),
          :ok <- typed(:event_type, event.event_type, &type?/1, "an atom"),
@@ -73,7 +73,7 @@ defmodule ElixirScope.Foundation.Validation.EventValidator do
   def validate_field_types(other), do: not_an_event(other)
 
   @doc "The data is at most 1,000,000 bytes in the external term format."
-  @spec validate_data_size(Event.t()) :: :ok | {:error, Error.t()}
+  @spec validate_data_size(term()) :: :ok | {:error, Error.t()}
   def validate_data_size(%Event{data: data}) do
     size = Utils.deep_size(data)
 

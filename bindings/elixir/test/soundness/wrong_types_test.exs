@@ -1,0 +1,98 @@
+defmodule ElixirScope.Soundness.WrongTypesTest do
+  use ElixirScope.Case
+
+  @stand_ins [
+    nil,
+    :atom,
+    :日本,
+    0,
+    -1,
+    1,
+    1.5,
+    123_456_789_012_345_678_901_234_567_890,
+    "",
+    "text",
+    <<255, 0>>,
+    <<1::3>>,
+    [],
+    [1 | 2],
+    [:a | :b],
+    [[], [[]]],
+    'list',
+    {},
+    {1, 2},
+    {[], nil, nil, nil, :timestamp, :asc, 0, nil},
+    %{},
+    %{1 => 2},
+    %{"config" => []},
+    %{config: %{nonsense: 1}},
+    &String.length/1
+  ]
+
+  # What ends the instance or blocks is tested by itself.
+  @apart [:stop_notifying, :test_panic, :load, :loaded, :module_info, :__info__]
+
+  defp nifs, do: for({name, arity} <- Native.__info__(:functions), name not in @apart, do: {name, arity})
+
+  test "every NIF given every wrong type answers, and never raises" do
+    handle = Instance.handle()
+    {:ok, owner} = Instance.new_owner()
+    values = @stand_ins ++ [self(), make_ref(), hd(Port.list()), owner]
+    calls = :counters.new(2, [])
+
+    for {name, arity} <- nifs() do
+      # One argument at a time is wrong, the others are plausible; then all are the same wrong thing.
+      for position <- 0..(arity - 1)//1, value <- values, base <- bases(name, arity, handle) do
+        try_call(name, List.replace_at(base, position, value), calls)
+      end
+
+      for value <- values, do: try_call(name, List.duplicate(value, arity), calls)
+    end
+
+    assert :counters.get(calls, 1) > 2_000
+    assert :counters.get(calls, 2) > 1_000
+    assert Instance.open?()
+    assert Instance.handle() == handle
+    assert {:ok, _} = Config.get([:ai])
+  end
+
+  test "every NIF answers for a handle that is stale, foreign or none" do
+    {:ok, counter} = Telemetry.counter("w.counter")
+
+    for handle <- [0, 1, counter, Bitwise.bsl(1, 58), Instance.handle() + 1],
+        {name, arity} <- nifs(),
+        arity > 0 do
+      for [_first | rest] <- bases(name, arity, handle), name not in [:owner_open, :owner_close] do
+        assert_answer(name, [handle | rest], apply(Native, name, [handle | rest]))
+      end
+    end
+  end
+
+  defp bases(:event_append, 10, handle), do: [[handle, :test, nil, 1, 1, node(), self(), "c", 1, "\x83j"]]
+
+  defp bases(:event_append_batch, 2, handle),
+    do: [[handle, [{:test, nil, 1, 1, node(), self(), "c", 1, "\x83j"}]]]
+
+  defp bases(:event_append_batch_dirty, 2, handle), do: bases(:event_append_batch, 2, handle)
+  defp bases(:event_query, 3, handle), do: [[handle, {[], nil, nil, nil, :timestamp, :asc, 0, nil}, 10]]
+  defp bases(:event_query_dirty, 3, handle), do: bases(:event_query, 3, handle)
+  defp bases(_name, 0, _handle), do: []
+
+  defp bases(_name, arity, handle),
+    do: [[handle | List.duplicate(:x, arity - 1)], [handle | List.duplicate(%{}, arity - 1)]]
+
+  defp try_call(name, args, calls) do
+    answer = apply(Native, name, args)
+    :counters.add(calls, 1, 1)
+    if match?({:error, %Error{}}, answer), do: :counters.add(calls, 2, 1)
+    assert_answer(name, args, answer)
+  end
+
+  defp assert_answer(name, args, answer) do
+    case answer do
+      {:error, %Error{code: code, message: message}} when is_integer(code) and is_binary(message) -> :ok
+      {:error, _other} -> flunk("#{name}(#{inspect(args)}) answered #{inspect(answer)}")
+      _success -> :ok
+    end
+  end
+end
