@@ -6,13 +6,14 @@
 //! only, which are none of the VM's.
 //!
 //! The files: `instance` (open, find, close), `config` and `paths`, `events`, `query`, `texts` and
-//! `type_cache`, `metrics` and `instruments`, `subscribers`, and below them `boundary` and `terms`.
+//! `type_cache`, `metrics` and `instruments`, `subscribers`, `tracer` with `etf`, and below them `boundary` and `terms`.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod atoms;
 mod boundary;
 mod config;
+mod etf;
 mod events;
 mod instance;
 mod instruments;
@@ -22,6 +23,7 @@ mod query;
 mod subscribers;
 mod terms;
 mod texts;
+mod tracer;
 mod type_cache;
 
 use rustler::{Env, Term};

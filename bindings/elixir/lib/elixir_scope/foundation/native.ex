@@ -97,6 +97,14 @@ defmodule ElixirScope.Foundation.Native do
   def prometheus(_handle), do: missing()
   def instruments(_handle), do: missing()
 
+  def tracer_start(_handle, _module, _function, _arity), do: missing()
+  def tracer_stop, do: missing()
+  def tracer_stats, do: missing()
+
+  # The runtime's `erl_tracer` behaviour: it calls the tracer *module*, which is the one that the library is in.
+  def enabled(_tag, _state, _tracee), do: missing()
+  def trace(_tag, _state, _tracee, _term, _options), do: missing()
+
   # A term that the compiler knows nothing about: what a NIF answers is not what its stub does.
   defp missing, do: :persistent_term.get(@failure, {:error, :nif_not_loaded})
 
