@@ -1,4 +1,4 @@
-//! Events: append, find, prune, export.
+//! Events: append, find, prune.
 //!
 //! An event comes in as its fields, its data as bytes that Elixir made with `term_to_binary`; it goes out as the
 //! tuple `{event_type, event_id, timestamp, {year, …, microsecond}, node, pid, correlation_id, parent_id, encoding,

@@ -15,6 +15,7 @@ mod boundary;
 mod config;
 mod etf;
 mod events;
+mod export;
 mod instance;
 mod instruments;
 mod metrics;

@@ -68,7 +68,15 @@ struct FunctionId {
 struct Function {
     /// The entries `module`, `function` and `arity` of an event's data, encoded.
     encoded: Vec<u8>,
-    durations: Option<Histogram>,
+    times: Option<Times>,
+}
+
+/// Where the durations of a function's calls go.
+struct Times {
+    /// From entry to return.
+    whole: Histogram,
+    /// Without the traced calls that it made.
+    own: Histogram,
 }
 
 /// A traced process.
@@ -86,6 +94,8 @@ struct Call {
     /// The entry's event id; the call id of both events.
     event_id: u64,
     entered_ns: i64,
+    /// What the calls that it made took.
+    callees_ns: i64,
 }
 
 #[derive(Default)]
@@ -252,12 +262,12 @@ impl Tracer {
         let outcome = if process.kept {
             let mut data = MapWriter::new(4);
             data.integer(b"call_id", event_id).raw(&function.encoded);
-            self.store(instance, process, "function_entry", Some(event_id), caller, now, data.bytes())
+            store(instance, process, "function_entry", (Some(event_id), caller), now, &data)
         } else {
             Outcome::SampledOut
         };
         if process.calls.len() < MAX_DEPTH {
-            process.calls.push(Call { id, function, event_id, entered_ns: now });
+            process.calls.push(Call { id, function, event_id, entered_ns: now, callees_ns: 0 });
         } else {
             self.counts.untracked.fetch_add(1, Relaxed);
         }
@@ -291,11 +301,15 @@ impl Tracer {
             let function = self.function(instance, id, module, name);
             let mut data = MapWriter::new(4);
             data.atom(b"exit_reason", reason).raw(&function.encoded);
-            return self.store(instance, process, "function_exit", None, None, now, data.bytes());
+            return store(instance, process, "function_exit", (None, None), now, &data);
         };
         let duration_ns = now.saturating_sub(call.entered_ns).max(0);
-        if let Some(durations) = &call.function.durations {
-            durations.record(duration_ns as f64 / 1e9);
+        if let Some(caller) = process.calls.last_mut() {
+            caller.callees_ns = caller.callees_ns.saturating_add(duration_ns);
+        }
+        if let Some(times) = &call.function.times {
+            times.whole.record(duration_ns as f64 / 1e9);
+            times.own.record(duration_ns.saturating_sub(call.callees_ns).max(0) as f64 / 1e9);
         }
         if call.event_id == 0 {
             return Outcome::SampledOut;
@@ -305,7 +319,7 @@ impl Tracer {
             .integer(b"duration_ns", duration_ns as u64)
             .atom(b"exit_reason", reason)
             .raw(&call.function.encoded);
-        self.store(instance, process, "function_exit", None, Some(call.event_id), now, data.bytes())
+        store(instance, process, "function_exit", (None, Some(call.event_id)), now, &data)
     }
 
     /// A spawn: the child works on what its parent works on.
@@ -327,7 +341,7 @@ impl Tracer {
                 data.text(b"spawned", display(child).as_bytes())
                     .text(b"function", function.map(display).unwrap_or_default().as_bytes());
                 let parent = process.calls.last().map(|call| call.event_id).filter(|id| *id != 0);
-                self.store(instance, process, "spawn", None, parent, now, data.bytes())
+                store(instance, process, "spawn", (None, parent), now, &data)
             } else {
                 Outcome::SampledOut
             };
@@ -353,40 +367,12 @@ impl Tracer {
         let outcome = if process.kept {
             let mut data = MapWriter::new(1);
             data.text(b"reason", display(reason).as_bytes());
-            self.store(instance, process, "exit", None, None, now, data.bytes())
+            store(instance, process, "exit", (None, None), now, &data)
         } else {
             Outcome::SampledOut
         };
         stripe.remove(&word(tracee));
         outcome
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "the fields of an event")]
-    fn store(
-        &self,
-        instance: &Instance,
-        process: &Process,
-        event_type: &str,
-        event_id: Option<u64>,
-        parent_id: Option<u64>,
-        timestamp: i64,
-        data: &[u8],
-    ) -> Outcome {
-        let event = NewEvent {
-            event_type: event_type.into(),
-            event_id,
-            timestamp: Some(timestamp),
-            pid: &process.pid,
-            correlation_id: process.correlation.as_deref(),
-            parent_id,
-            encoding: Encoding::Etf,
-            data,
-            ..NewEvent::default()
-        };
-        match instance.foundation().events().append(&event) {
-            Ok(_) => Outcome::Stored,
-            Err(_) => Outcome::Refused,
-        }
     }
 
     fn sampled(&self, correlation: &[u8]) -> bool {
@@ -411,16 +397,11 @@ impl Tracer {
             None => format!(":{module}.{name}/{}", id.arity),
         };
         let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
-        let durations = if functions.len() < MAX_FUNCTIONS {
-            let telemetry = instance.foundation().telemetry();
-            telemetry.histogram("function.duration.seconds", &[("function", &shown)]).ok()
-        } else {
-            None
-        };
-        if durations.is_none() {
+        let times = if functions.len() < MAX_FUNCTIONS { times(instance, &shown) } else { None };
+        if times.is_none() {
             self.counts.untracked.fetch_add(1, Relaxed);
         }
-        let function = Arc::new(Function { encoded: encoded.into_bytes(), durations });
+        let function = Arc::new(Function { encoded: encoded.into_bytes(), times });
         if functions.len() < MAX_FUNCTIONS {
             functions.insert(id, Arc::clone(&function));
         }
@@ -429,7 +410,8 @@ impl Tracer {
 
     fn stripe(&self, pid: Term) -> MutexGuard<'_, Processes> {
         // What a panic leaves behind is a process's stack, which heals with its next return.
-        let stripe = &self.processes[(word(pid) >> 4) % STRIPES];
+        let [first, ..] = &self.processes;
+        let stripe = self.processes.get((word(pid) >> 4) % STRIPES).unwrap_or(first);
         stripe.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -465,6 +447,39 @@ impl Tracer {
         ]
         .iter()
         .fold(Term::map_new(env), |map, (key, value)| map.map_put(key, value).unwrap_or(map))
+    }
+}
+
+fn times(instance: &Instance, function: &str) -> Option<Times> {
+    let telemetry = instance.foundation().telemetry();
+    let labels = [("function", function)];
+    let whole = telemetry.histogram("function.duration.seconds", &labels).ok()?;
+    Some(Times { whole, own: telemetry.histogram("function.own.seconds", &labels).ok()? })
+}
+
+/// Stores an event of a process.
+fn store(
+    instance: &Instance,
+    process: &Process,
+    event_type: &str,
+    (event_id, parent_id): (Option<u64>, Option<u64>),
+    timestamp: i64,
+    data: &MapWriter,
+) -> Outcome {
+    let event = NewEvent {
+        event_type: event_type.into(),
+        event_id,
+        timestamp: Some(timestamp),
+        pid: &process.pid,
+        correlation_id: process.correlation.as_deref(),
+        parent_id,
+        encoding: Encoding::Etf,
+        data: data.bytes(),
+        ..NewEvent::default()
+    };
+    match instance.foundation().events().append(&event) {
+        Ok(_) => Outcome::Stored,
+        Err(_) => Outcome::Refused,
     }
 }
 

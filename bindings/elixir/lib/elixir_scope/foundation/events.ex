@@ -136,6 +136,18 @@ defmodule ElixirScope.Foundation.Events do
     with {:ok, row} <- Native.event_get(Instance.handle(), event_id), do: {:ok, elem(row, 11)}
   end
 
+  @doc """
+  Writes the events that a query finds as JSON Lines, whatever they were stored as; how many they were. The file
+  appears whole or not at all. Conditions that only Elixir can look at (`:data`, `:pid`, …) are `invalid_input`.
+  """
+  @spec export_jsonl(Path.t(), map() | keyword()) :: result(non_neg_integer())
+  def export_jsonl(path, conditions \\ []) do
+    with {:ok, query} <- Query.new(conditions),
+         :ok <- exportable(query) do
+      Native.event_export(Instance.handle(), Query.native(query), path |> Path.expand() |> to_string())
+    end
+  end
+
   @doc false
   def store_in(handle, %Event{event_id: id, event_type: type, timestamp: timestamp} = event)
       when is_integer(id) and is_integer(timestamp) and type != nil do
@@ -233,5 +245,16 @@ defmodule ElixirScope.Foundation.Events do
   defp row(%Event{} = event, data) do
     {event.event_type, event.event_id, event.timestamp, Codec.wall_ns(event.wall_time), event.node, event.pid,
      event.correlation_id, event.parent_id, data}
+  end
+
+  defp exportable(query) do
+    if Query.in_store?(query) do
+      :ok
+    else
+      Error.error_result(
+        :invalid_input,
+        "an export takes :event_type, :correlation_id, :time_range, :order_by (:timestamp or :seq), :offset and :limit only"
+      )
+    end
   end
 end

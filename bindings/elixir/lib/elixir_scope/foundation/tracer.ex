@@ -18,8 +18,9 @@ defmodule ElixirScope.Foundation.Tracer do
   id, and so do the processes that it spawns from then on.
 
   `ai.planning.sampling_rate` decides which correlations are stored, whole or not at all, at the moment when a
-  process gets its correlation id. Every call's duration goes into the histogram `function.duration.seconds`
-  (label `function`), sampled or not.
+  process gets its correlation id. Sampled or not, every call's duration goes into the histogram
+  `function.duration.seconds`, and what is left of it without the traced calls that it made into
+  `function.own.seconds` (label `function`).
 
   There is one tracer in a VM, and the runtime lets only one tracer look at a process. Bounds: 65,536 processes,
   4,096 open calls in each, 16,384 functions with a histogram; what is beyond is counted in `untracked`.
