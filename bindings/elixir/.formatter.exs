@@ -1,4 +1,8 @@
 [
-  inputs: ["{mix,.formatter}.exs", "{config,lib,mix,scripts,test}/**/*.{ex,exs}"],
+  inputs: [
+    "{mix,.formatter}.exs",
+    "../../examples/elixir/*.exs",
+    "{bench,config,lib,mix,scripts,test}/**/*.{ex,exs}"
+  ],
   line_length: 110
 ]

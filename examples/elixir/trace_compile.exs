@@ -19,12 +19,41 @@ defmodule TraceCompile do
 
   # The compiler's own modules, and the parts of the standard library that macros spend their time in.
   @modules [
-    :elixir_aliases, :elixir_bitstring, :elixir_clauses, :elixir_code_server, :elixir_compiler, :elixir_def,
-    :elixir_dispatch, :elixir_env, :elixir_erl, :elixir_erl_clauses, :elixir_erl_compiler, :elixir_erl_for,
-    :elixir_erl_pass, :elixir_erl_try, :elixir_erl_var, :elixir_expand, :elixir_fn, :elixir_import,
-    :elixir_lexical, :elixir_locals, :elixir_map, :elixir_module, :elixir_overridable,
-    :elixir_quote, :elixir_rewrite, :compile, Code, Kernel.Typespec,
-    Kernel.Utils, Macro, Macro.Env, Module, Module.ParallelChecker, Module.Types, Protocol
+    :elixir_aliases,
+    :elixir_bitstring,
+    :elixir_clauses,
+    :elixir_code_server,
+    :elixir_compiler,
+    :elixir_def,
+    :elixir_dispatch,
+    :elixir_env,
+    :elixir_erl,
+    :elixir_erl_clauses,
+    :elixir_erl_compiler,
+    :elixir_erl_for,
+    :elixir_erl_pass,
+    :elixir_erl_try,
+    :elixir_erl_var,
+    :elixir_expand,
+    :elixir_fn,
+    :elixir_import,
+    :elixir_lexical,
+    :elixir_locals,
+    :elixir_map,
+    :elixir_module,
+    :elixir_overridable,
+    :elixir_quote,
+    :elixir_rewrite,
+    :compile,
+    Code,
+    Kernel.Typespec,
+    Kernel.Utils,
+    Macro,
+    Macro.Env,
+    Module,
+    Module.ParallelChecker,
+    Module.Types,
+    Protocol
   ]
 
   def run(argv) do
@@ -38,8 +67,9 @@ defmodule TraceCompile do
     Enum.each(@modules, &Code.ensure_loaded!/1)
     Code.compiler_options(ignore_module_conflict: true, no_warn_undefined: :all)
 
+    untraced = seconds(fn -> compile(sources) end)
+    # Calls from module to module: with the private functions it would be ten times as many.
     {:ok, %{functions: functions}} =
-      # Calls from module to module: with the private functions it would be ten times as many.
       Tracer.start({:elixir_compiler, :file, 2}, Enum.map(@modules, &{&1, :_, :_}), local: false)
 
     title("Tracing the compiler: #{length(sources)} files, #{rounds} times, #{functions} functions watched")
@@ -51,7 +81,7 @@ defmodule TraceCompile do
     File.rm_rf!(directory)
 
     balance(totals)
-    configuration([{1.0, phase_1}, {@lowered, phase_2}])
+    configuration([{1.0, phase_1}, {@lowered, phase_2}], untraced)
     slowest()
     tree(Enum.find(sources, List.first(sources), &String.ends_with?(&1, "/types/event.ex")))
     metrics()
@@ -73,23 +103,39 @@ defmodule TraceCompile do
   # One phase: rounds of compilation under one configuration, and what the tracer did meanwhile.
   defp phase(rounds, all, sources) do
     {:ok, before} = Tracer.stats()
-    started = System.monotonic_time()
 
-    for round <- rounds do
-      if IO.ANSI.enabled?(), do: progress(round - 1, all)
-      {:ok, _modules, _warnings} = Kernel.ParallelCompiler.compile(sources, return_diagnostics: false) |> compiled!()
-      progress(round, all)
-    end
+    seconds =
+      seconds(fn ->
+        for round <- rounds do
+          if IO.ANSI.enabled?(), do: progress(round - 1, all)
+          compile(sources)
+          progress(round, all)
+        end
+      end)
 
-    seconds = System.convert_time_unit(System.monotonic_time() - started, :native, :microsecond) / 1.0e6
     settle()
     {:ok, now} = Tracer.stats()
     difference = Map.new([:traced, :stored, :sampled_out, :refused], &{&1, now[&1] - before[&1]})
-    Map.merge(difference, %{seconds: seconds, version: ok!(Config.version(), "version")})
+
+    Map.merge(difference, %{
+      seconds: seconds,
+      rounds: length(rounds),
+      version: ok!(Config.version(), "version")
+    })
   end
 
-  defp compiled!({:ok, modules, warnings}), do: {:ok, modules, warnings}
-  defp compiled!(other), do: raise("the sources do not compile: #{inspect(other)}")
+  defp compile(sources) do
+    case Kernel.ParallelCompiler.compile(sources) do
+      {:ok, _modules, _warnings} -> :ok
+      failure -> raise("the sources do not compile: #{inspect(failure)}")
+    end
+  end
+
+  defp seconds(fun) do
+    started = System.monotonic_time()
+    fun.()
+    System.convert_time_unit(System.monotonic_time() - started, :native, :microsecond) / 1.0e6
+  end
 
   # Processes that were traced may still be exiting: wait until two readings agree.
   defp settle(last \\ nil) do
@@ -117,16 +163,23 @@ defmodule TraceCompile do
     in_store = stats.current_event_count - length(changes)
 
     unless traced == stored + sampled_out + refused and (stats.events_dropped > 0 or in_store == stored) do
-      IO.puts(:stderr, "trace_compile: the numbers do not agree: #{inspect(totals)}, in the store #{in_store}")
+      IO.puts(
+        :stderr,
+        "trace_compile: the numbers do not agree: #{inspect(totals)}, in the store #{in_store}"
+      )
+
       System.halt(1)
     end
 
     IO.puts("  they agree; in the store, by types #{Enum.join(types, ", ")}: #{number(in_store)}")
   end
 
-  defp configuration(phases) do
+  defp configuration(phases, untraced) do
     title("What configuration was in force when")
-    IO.puts("  version  sampling rate    seconds       traced       stored  sampled out     traced/s     stored/s")
+
+    IO.puts(
+      "  version  sampling rate    seconds       traced       stored  sampled out     traced/s     stored/s"
+    )
 
     for {rate, phase} <- phases do
       IO.puts(
@@ -136,11 +189,18 @@ defmodule TraceCompile do
       )
     end
 
+    traced =
+      Enum.map_join(phases, " and ", fn {_rate, phase} -> "#{round1(phase.seconds / phase.rounds)} s" end)
+
+    IO.puts("  one round takes #{round1(untraced)} s when nothing is traced, #{traced} when traced")
     {:ok, changes} = Events.query(event_type: :config_updated)
 
     for change <- changes do
       %{path: path, previous_value: old, new_value: new} = change.data
-      IO.puts("  #{DateTime.to_iso8601(change.wall_time)} #{Enum.join(path, ".")}: #{inspect(old)} -> #{inspect(new)}")
+
+      IO.puts(
+        "  #{DateTime.to_iso8601(change.wall_time)} #{Enum.join(path, ".")}: #{inspect(old)} -> #{inspect(new)}"
+      )
     end
   end
 
@@ -167,9 +227,19 @@ defmodule TraceCompile do
   defp tree(file) do
     correlation = String.slice(file, -255, 255) || file
     {:ok, events} = Events.get_by_correlation(correlation)
-    durations = for %{event_type: :function_exit, data: %{call_id: id, duration_ns: ns}} <- events, into: %{}, do: {id, ns}
+
+    durations =
+      for %{event_type: :function_exit, data: %{call_id: id, duration_ns: ns}} <- events,
+          into: %{},
+          do: {id, ns}
+
     entries = Enum.filter(events, &(&1.event_type == :function_entry))
-    roots = entries |> Enum.reject(&Map.has_key?(durations, &1.parent_id)) |> Enum.filter(&Map.has_key?(durations, &1.event_id))
+
+    roots =
+      entries
+      |> Enum.reject(&Map.has_key?(durations, &1.parent_id))
+      |> Enum.filter(&Map.has_key?(durations, &1.event_id))
+
     children = Enum.group_by(entries, & &1.parent_id)
     total = roots |> Enum.map(&durations[&1.event_id]) |> Enum.max(fn -> 0 end)
 
@@ -183,13 +253,26 @@ defmodule TraceCompile do
   defp level(entries, children, durations, least, indent, depth) do
     entries
     |> Enum.group_by(&{&1.data.module, &1.data.function, &1.data.arity})
-    |> Enum.map(fn {function, calls} -> {function, calls, Enum.sum(Enum.map(calls, &Map.get(durations, &1.event_id, 0)))} end)
+    |> Enum.map(fn {function, calls} ->
+      {function, calls, Enum.sum(Enum.map(calls, &Map.get(durations, &1.event_id, 0)))}
+    end)
     |> Enum.filter(fn {_function, _calls, time} -> time >= least and time > 0 end)
     |> Enum.sort_by(fn {_function, _calls, time} -> -time end)
     |> Enum.each(fn {{module, function, arity}, calls, time} ->
       times = if length(calls) > 1, do: " x#{length(calls)}", else: ""
-      IO.puts("#{String.pad_leading(duration(time), 10)}#{indent}#{inspect(module)}.#{function}/#{arity}#{times}")
-      level(Enum.flat_map(calls, &Map.get(children, &1.event_id, [])), children, durations, least, indent <> "  ", depth - 1)
+
+      IO.puts(
+        "#{String.pad_leading(duration(time), 10)}#{indent}#{inspect(module)}.#{function}/#{arity}#{times}"
+      )
+
+      level(
+        Enum.flat_map(calls, &Map.get(children, &1.event_id, [])),
+        children,
+        durations,
+        least,
+        indent <> "  ",
+        depth - 1
+      )
     end)
   end
 
@@ -204,7 +287,11 @@ defmodule TraceCompile do
   defp memory(totals) do
     {:ok, stats} = Events.stats()
     title("Memory")
-    IO.puts("  events           #{bytes(stats.memory_usage_estimate)} for #{number(stats.current_event_count)} events")
+
+    IO.puts(
+      "  events           #{bytes(stats.memory_usage_estimate)} for #{number(stats.current_event_count)} events"
+    )
+
     IO.puts("  the VM           #{bytes(:erlang.memory(:total))}")
     IO.puts("  followed         #{number(totals.processes)} processes, #{number(totals.functions)} functions")
     IO.puts("  tracer mailbox   none: the tracer is no process")
@@ -234,7 +321,10 @@ defmodule TraceCompile do
     bar = String.duplicate("#", filled) <> String.duplicate("-", width - filled)
     {:ok, stats} = Tracer.stats()
     line = "  [#{bar}] round #{done} of #{all}, #{number(stats.traced)} messages traced"
-    if IO.ANSI.enabled?(), do: IO.write("\r" <> line <> if(done == all, do: "\n", else: "")), else: IO.puts(line)
+
+    if IO.ANSI.enabled?(),
+      do: IO.write("\r" <> line <> if(done == all, do: "\n", else: "")),
+      else: IO.puts(line)
   end
 
   defp usage do

@@ -22,11 +22,15 @@ defmodule Bench do
   def run(argv) do
     {opts, _} = OptionParser.parse!(argv, strict: [rounds: :integer, json: :string])
     rounds = Keyword.get(opts, :rounds, 7)
-    telemetry = %{max_series: 60_000, max_series_per_metric: 20_000}
-    :ok = Foundation.initialize(event_store: %{max_events: 1_000_000}, telemetry: telemetry)
+    start()
     prepare()
 
-    rows = Enum.flat_map([config(1), config(2), counter(1), counter(2), labelled(), store(), batch(), correlation(), scrape()], & &1)
+    rows =
+      Enum.flat_map(
+        [config(1), config(2), counter(1), counter(2), labelled(), store(), batch(), correlation(), scrape()],
+        & &1
+      )
+
     total = length(rows)
 
     results =
@@ -37,6 +41,15 @@ defmodule Bench do
 
     print(results)
     if file = opts[:json], do: write_json(file, results)
+  end
+
+  # `mix run` has started the application with its defaults, which keep 100,000 events and 2,000 series a metric.
+  defp start do
+    Logger.configure(level: :warning)
+    :ok = Application.stop(:elixir_scope)
+    Application.put_env(:elixir_scope, :event_store, %{max_events: 1_000_000})
+    Application.put_env(:elixir_scope, :telemetry, %{max_series: 60_000, max_series_per_metric: 20_000})
+    :ok = Foundation.initialize()
   end
 
   # What the peers need.
@@ -62,7 +75,8 @@ defmodule Bench do
     [
       {"Config.get of a scalar, #{processes} process(es)", 200_000, :ns,
        [
-         {"floor: persistent_term + get_in", loop(processes, fn -> get_in(:persistent_term.get(:bench_config), path) end)},
+         {"floor: persistent_term + get_in",
+          loop(processes, fn -> get_in(:persistent_term.get(:bench_config), path) end)},
          {"ours: Config.get/1", loop(processes, fn -> Config.get(path) end)},
          {"ETS lookup_element", loop(processes, fn -> :ets.lookup_element(:bench_config, path, 2) end)},
          {"Application.get_env", loop(processes, fn -> Application.get_env(:elixir_scope, :bench_rate) end)},
@@ -80,7 +94,8 @@ defmodule Bench do
        [
          {"floor: :counters.add", loop(processes, fn -> :counters.add(counters, 1, 1) end)},
          {"ours: Telemetry.add/2", loop(processes, fn -> Telemetry.add(ours, 1) end)},
-         {"ETS update_counter", loop(processes, fn -> :ets.update_counter(:bench_labelled, :hits, 1, {:hits, 0}) end)}
+         {"ETS update_counter",
+          loop(processes, fn -> :ets.update_counter(:bench_labelled, :hits, 1, {:hits, 0}) end)}
        ]}
     ]
   end
@@ -93,8 +108,16 @@ defmodule Bench do
       {"a counter by name with 3 tags", 100_000, :ns,
        [
          {"floor: ETS update_counter keyed by name and tags",
-          loop(1, fn -> :ets.update_counter(:bench_labelled, {[:http, :requests], metadata}, 1, {{[:http, :requests], metadata}, 0}) end)},
-         {"ours: Telemetry.execute/3", loop(1, fn -> Telemetry.execute([:http, :requests], measurements, metadata) end)}
+          loop(1, fn ->
+            :ets.update_counter(
+              :bench_labelled,
+              {[:http, :requests], metadata},
+              1,
+              {{[:http, :requests], metadata}, 0}
+            )
+          end)},
+         {"ours: Telemetry.execute/3",
+          loop(1, fn -> Telemetry.execute([:http, :requests], measurements, metadata) end)}
        ]}
     ]
   end
@@ -104,7 +127,14 @@ defmodule Bench do
     Events.debug_new_event(:order_paid, data(), correlation_id: "order-#{div(index, 10)}")
   end
 
-  defp data, do: %{order: 4711, total: 12.5, currency: "EUR", lines: Enum.to_list(1..20), note: String.duplicate("x", 100)}
+  defp data,
+    do: %{
+      order: 4711,
+      total: 12.5,
+      currency: "EUR",
+      lines: Enum.to_list(1..20),
+      note: String.duplicate("x", 100)
+    }
 
   defp store do
     [
@@ -120,8 +150,7 @@ defmodule Bench do
     [
       {"store a batch of 1,000, an event", 20_000, :ns,
        [
-         {"ours: Events.store_batch/1",
-          batches(20, fn events -> {:ok, _} = Events.store_batch(events) end)},
+         {"ours: Events.store_batch/1", batches(20, fn events -> {:ok, _} = Events.store_batch(events) end)},
          {"ETS with 3 index tables", batches(20, fn events -> Enum.each(events, &ets_store/1) end)}
        ]}
     ]
@@ -223,8 +252,13 @@ defmodule Bench do
   defp measure(title, calls, unit, subjects, rounds) do
     # One round to warm up, then the subjects take turns.
     for {_name, subject} <- subjects, do: subject.(calls)
-    taken = for _round <- 1..rounds, do: Enum.map(subjects, fn {_name, subject} -> subject.(calls) / calls end)
-    medians = taken |> Enum.zip() |> Enum.map(&(&1 |> Tuple.to_list() |> Enum.sort() |> Enum.at(div(rounds, 2))))
+
+    taken =
+      for _round <- 1..rounds, do: Enum.map(subjects, fn {_name, subject} -> subject.(calls) / calls end)
+
+    medians =
+      taken |> Enum.zip() |> Enum.map(&(&1 |> Tuple.to_list() |> Enum.sort() |> Enum.at(div(rounds, 2))))
+
     names = Enum.map(subjects, &elem(&1, 0))
     %{title: title, unit: unit, subjects: Enum.zip(names, medians)}
   end
@@ -247,7 +281,11 @@ defmodule Bench do
   defp write_json(file, results) do
     rows =
       for %{title: title, subjects: subjects} <- results do
-        subjects = Enum.map_join(subjects, ",", fn {name, median} -> ~s({"name":#{inspect(name)},"ns":#{Float.round(median / 1, 2)}}) end)
+        subjects =
+          Enum.map_join(subjects, ",", fn {name, median} ->
+            ~s({"name":#{inspect(name)},"ns":#{Float.round(median / 1, 2)}})
+          end)
+
         ~s({"row":#{inspect(title)},"subjects":[#{subjects}]})
       end
 
