@@ -186,20 +186,24 @@ defmodule ElixirScope.Foundation.ServicesTest do
   end
 
   test "an owner that is forgotten has its instance closed" do
-    {:ok, handle} = open_and_forget()
+    # The process that holds the owner answers only while it lives, so that the owner is not forgotten sooner.
+    holder = spawn(&hold_owner/0)
+    send(holder, {:open, self()})
+    assert_receive {:opened, handle}, 5_000
     assert {:ok, _} = Native.config_version(handle)
+    send(holder, :forget)
     assert eventually(fn -> match?({:error, _}, Native.config_version(handle)) end)
   end
 
-  defp open_and_forget do
-    task =
-      Task.async(fn ->
-        {:ok, owner} = Instance.new_owner()
-        {Native.owner_open(owner, %{}), Native.owner_open(owner, %{})}
-      end)
+  defp hold_owner do
+    {:ok, owner} = Instance.new_owner()
 
-    {handle, handle} = Task.await(task)
-    {:ok, handle}
+    receive do
+      {:open, from} ->
+        handle = Native.owner_open(owner, %{})
+        send(from, {:opened, handle})
+        receive do: (:forget -> ^handle = Native.owner_open(owner, %{}))
+    end
   end
 
   defp kill_and_wait(name) do
