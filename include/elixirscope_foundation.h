@@ -301,6 +301,15 @@ typedef struct esf_error esf_error;
 esf_str esf_status_name(esf_status status);
 
 /**
+ * The name of a status, into a buffer.
+ *
+ * Errors: ESF_E_NULL_ARGUMENT; ESF_AGAIN if the buffer is too small.
+ * Threads: any, concurrently.
+ * Ownership: nothing to free.
+ */
+esf_status esf_status_name_into(esf_status status, char *buffer, size_t capacity, size_t *out_needed);
+
+/**
  * The error's number: what the failed call answered.
  *
  * Errors: ESF_E_NULL_ARGUMENT, ESF_E_STALE_HANDLE.
@@ -424,6 +433,15 @@ uint32_t esf_abi_version(void);
  * Ownership: the text is static; nothing to free.
  */
 esf_str esf_version(void);
+
+/**
+ * The version of the library in use, into a buffer.
+ *
+ * Errors: ESF_E_NULL_ARGUMENT; ESF_AGAIN if the buffer is too small.
+ * Threads: any, concurrently.
+ * Ownership: nothing to free.
+ */
+esf_status esf_version_into(char *buffer, size_t capacity, size_t *out_needed);
 
 /*
  * Instances: open, ask how they are, close.

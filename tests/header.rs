@@ -123,6 +123,34 @@ fn the_header_is_plain() {
 }
 
 #[test]
+fn comments_speak_of_names_that_exist() {
+    // Everything but the comments defines; the comments mention.
+    let mut code = String::new();
+    let mut mentioned = BTreeSet::new();
+    let mut rest = MADE;
+    while let Some((before, comment)) = rest.split_once("/*") {
+        let (comment, after) = comment.split_once("*/").expect("a comment ends");
+        code.push_str(before);
+        mentioned.extend(names(comment));
+        rest = after;
+    }
+    code.push_str(rest);
+    let defined: BTreeSet<_> = names(&code).collect();
+    let unknown: Vec<_> = mentioned
+        .difference(&defined)
+        // A name that ends in an underscore stands for all that begin with it.
+        .filter(|name| !(name.ends_with('_') && defined.iter().any(|other| other.starts_with(**name))))
+        .collect();
+    assert!(unknown.is_empty(), "comments mention {unknown:?}");
+}
+
+/// The words of a text that are names of ours.
+fn names(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+        .filter(|word| word.starts_with("esf_") || word.starts_with("ESF_"))
+}
+
+#[test]
 fn the_header_declares_every_export_and_nothing_else() {
     let mut exported = BTreeSet::new();
     for entry in fs::read_dir(at_root("src/ffi")).expect("src/ffi is there") {

@@ -191,34 +191,41 @@ impl RawKey {
     /// The value of a boolean key.
     #[inline]
     pub fn get_bool(self) -> Result<bool> {
-        if self.tag == Tag::Bool {
-            Ok(self.word() != 0)
-        } else {
-            Err(mismatch(self.cell, self.tag, Tag::Bool))
-        }
+        self.as_bool().ok_or_else(|| mismatch(self.cell, self.tag, Tag::Bool))
     }
 
     /// The value of a whole-number key.
     #[inline]
     pub fn get_i64(self) -> Result<i64> {
-        match self.tag {
-            Tag::Int => Ok(self.word() as i64),
-            Tag::EnumOrInt => match self.word() as i64 {
-                number if number > 0 => Ok(number),
-                _ => Err(mismatch(self.cell, self.tag, Tag::Int)),
-            },
-            _ => Err(mismatch(self.cell, self.tag, Tag::Int)),
-        }
+        self.as_i64().ok_or_else(|| mismatch(self.cell, self.tag, Tag::Int))
     }
 
     /// The value of a number key.
     #[inline]
     pub fn get_f64(self) -> Result<f64> {
-        if self.tag == Tag::Float {
-            Ok(f64::from_bits(self.word()))
-        } else {
-            Err(mismatch(self.cell, self.tag, Tag::Float))
+        self.as_f64().ok_or_else(|| mismatch(self.cell, self.tag, Tag::Float))
+    }
+
+    /// As [`get_bool`](Self::get_bool), for callers that want no details of a mismatch.
+    #[inline]
+    pub fn as_bool(self) -> Option<bool> {
+        if self.tag == Tag::Bool { Some(self.word() != 0) } else { None }
+    }
+
+    /// As [`get_i64`](Self::get_i64), for callers that want no details of a mismatch.
+    #[inline]
+    pub fn as_i64(self) -> Option<i64> {
+        match self.tag {
+            Tag::Int => Some(self.word() as i64),
+            Tag::EnumOrInt => Some(self.word() as i64).filter(|number| *number > 0),
+            _ => None,
         }
+    }
+
+    /// As [`get_f64`](Self::get_f64), for callers that want no details of a mismatch.
+    #[inline]
+    pub fn as_f64(self) -> Option<f64> {
+        if self.tag == Tag::Float { Some(f64::from_bits(self.word())) } else { None }
     }
 
     /// The value of a key that holds one of a few words.

@@ -45,7 +45,7 @@ pub(super) struct Out<T>(NonNull<T>);
 impl<T> Out<T> {
     /// Writes the result.
     pub(super) fn set(&mut self, value: T) {
-        // SAFETY: an `Out` is made by `out` and `optional_out` only, from a pointer that is not NULL, is
+        // SAFETY: an `Out` is made by `out`, `out_or` and `optional_out` only, from a pointer that is not NULL, is
         // aligned, and points to a `T` of the caller's for the duration of the call.
         unsafe { self.0.write(value) }
     }
@@ -71,6 +71,16 @@ unsafe impl AnyBytes for super::text::esf_string {}
 /// A result parameter that must be there.
 pub(super) unsafe fn out<T>(ptr: *mut T, name: &str) -> Result<Out<T>> {
     Ok(Out(non_null(ptr, name)?))
+}
+
+/// A result parameter that must be there, or what to answer if it is NULL or misaligned.
+#[inline]
+pub(super) unsafe fn out_or<T, E>(ptr: *mut T, null: E, misaligned: E) -> std::result::Result<Out<T>, E> {
+    match NonNull::new(ptr) {
+        None => Err(null),
+        Some(_) if !ptr.is_aligned() => Err(misaligned),
+        Some(ptr) => Ok(Out(ptr)),
+    }
 }
 
 /// A result parameter that may be NULL.
@@ -306,22 +316,6 @@ pub(super) fn free_hot(table: &HotTable, handle: u64) -> Result<esf_status> {
     Ok(ESF_OK)
 }
 
-/// The outcome of a hot call that finds its handle or not.
-#[inline]
-pub(super) fn done(found: Option<()>, handle: u64, kind: &str) -> Result<esf_status> {
-    if found.is_some() { Ok(ESF_OK) } else { Err(stale(handle, kind)) }
-}
-
-/// The outcome of a hot call that finds its handle or not, and accepts the value or not.
-#[inline]
-pub(super) fn accepted(outcome: Option<bool>, handle: u64, kind: &str, value: f64) -> Result<esf_status> {
-    match outcome {
-        Some(true) => Ok(ESF_OK),
-        Some(false) => Err(refused(kind, value)),
-        None => Err(stale(handle, kind)),
-    }
-}
-
 /// A pointer to C's view of a handle.
 pub(super) fn to_handle<T>(handle: u64) -> *mut T {
     std::ptr::without_provenance_mut(handle as usize)
@@ -363,11 +357,6 @@ fn negative(name: &str, value: i64) -> Error {
     Error::new(Code::InvalidInput, format!("{name} is {value}; it must not be negative"))
         .with("argument", name)
         .with("value", value)
-}
-
-#[cold]
-fn refused(kind: &str, value: f64) -> Error {
-    Error::new(Code::InvalidInput, format!("a {kind} does not take {value}"))
 }
 
 /// The error for a handle that stands for nothing.

@@ -16,6 +16,7 @@ use super::foundation::esf_foundation;
 use super::status::{ESF_OK, esf_status};
 use super::text::{Sink, esf_str, esf_string, lend};
 use crate::config::Config;
+use crate::error::Code;
 use crate::handles;
 
 /// A configuration key, resolved once and read often.
@@ -178,7 +179,7 @@ pub unsafe extern "C" fn esf_config_key_resolve(
 /// Ownership: ends here.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esf_config_key_free(key: *mut esf_config_key) -> esf_status {
-    guard! { hot, optional_handle(key) => { arg::free_hot(handles::config_keys(), key) } }
+    guard! { brief, optional_handle(key) => { arg::free_hot(handles::config_keys(), key) } }
 }
 
 /// The current value of a boolean key.
@@ -189,7 +190,7 @@ pub unsafe extern "C" fn esf_config_key_free(key: *mut esf_config_key) -> esf_st
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esf_config_get_bool(key: *const esf_config_key, out_value: *mut bool) -> esf_status {
     guard! { hot, config_key(key), out(out_value) => {
-        out_value.set(key.get_bool()?);
+        out_value.set(key.as_bool().ok_or(Code::TypeMismatch)?);
         Ok(ESF_OK)
     } }
 }
@@ -202,7 +203,7 @@ pub unsafe extern "C" fn esf_config_get_bool(key: *const esf_config_key, out_val
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esf_config_get_i64(key: *const esf_config_key, out_value: *mut i64) -> esf_status {
     guard! { hot, config_key(key), out(out_value) => {
-        out_value.set(key.get_i64()?);
+        out_value.set(key.as_i64().ok_or(Code::TypeMismatch)?);
         Ok(ESF_OK)
     } }
 }
@@ -215,7 +216,7 @@ pub unsafe extern "C" fn esf_config_get_i64(key: *const esf_config_key, out_valu
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esf_config_get_f64(key: *const esf_config_key, out_value: *mut f64) -> esf_status {
     guard! { hot, config_key(key), out(out_value) => {
-        out_value.set(key.get_f64()?);
+        out_value.set(key.as_f64().ok_or(Code::TypeMismatch)?);
         Ok(ESF_OK)
     } }
 }
@@ -230,7 +231,7 @@ pub unsafe extern "C" fn esf_config_get_enum(
     key: *const esf_config_key,
     out_value: *mut esf_str,
 ) -> esf_status {
-    guard! { hot, config_key(key), out(out_value) => {
+    guard! { brief, config_key(key), out(out_value) => {
         out_value.set(lend(key.get_enum()?));
         Ok(ESF_OK)
     } }
@@ -248,7 +249,7 @@ pub unsafe extern "C" fn esf_config_get_enum_into(
     capacity: usize,
     out_needed: *mut usize,
 ) -> esf_status {
-    guard! { hot, config_key(key), buffer(buffer, capacity, out_needed) => {
+    guard! { brief, config_key(key), buffer(buffer, capacity, out_needed) => {
         Ok(buffer.fill(key.get_enum()?))
     } }
 }

@@ -107,18 +107,35 @@ fn with<T>(handle: u64, read: impl FnOnce(&Entry) -> Result<T>) -> Result<T> {
 /// Ownership: nothing to free.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esf_status_name(status: esf_status) -> esf_str {
-    guard! { value(lend("unknown")) => {
-        lend(match status {
-            ESF_OK => "ok",
-            ESF_DONE => "done",
-            ESF_AGAIN => "again",
-            ESF_TIMED_OUT => "timed_out",
-            other => u32::try_from(other)
-                .ok()
-                .and_then(Code::from_number)
-                .map_or("unknown", |code| code.row().name),
-        })
-    } }
+    guard! { value(lend("unknown")) => { lend(name_of(status)) } }
+}
+
+/// The name of a status, into a buffer.
+///
+/// Errors: ESF_E_NULL_ARGUMENT; ESF_AGAIN if the buffer is too small.
+/// Threads: any, concurrently.
+/// Ownership: nothing to free.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esf_status_name_into(
+    status: esf_status,
+    buffer: *mut c_char,
+    capacity: usize,
+    out_needed: *mut usize,
+) -> esf_status {
+    guard! { brief, buffer(buffer, capacity, out_needed) => { Ok(buffer.fill(name_of(status))) } }
+}
+
+fn name_of(status: esf_status) -> &'static str {
+    match status {
+        ESF_OK => "ok",
+        ESF_DONE => "done",
+        ESF_AGAIN => "again",
+        ESF_TIMED_OUT => "timed_out",
+        other => {
+            let code = u32::try_from(other).ok().and_then(Code::from_number);
+            code.map_or("unknown", |code| code.row().name)
+        }
+    }
 }
 
 /// The error's number: what the failed call answered.
@@ -128,7 +145,7 @@ pub unsafe extern "C" fn esf_status_name(status: esf_status) -> esf_str {
 /// Ownership: nothing to free.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esf_error_code(error: *const esf_error, out_code: *mut esf_status) -> esf_status {
-    guard! { hot, handle(error), out(out_code) => {
+    guard! { brief, handle(error), out(out_code) => {
         out_code.set(with(error, |entry| Ok(entry.error.code() as esf_status))?);
         Ok(ESF_OK)
     } }
@@ -141,7 +158,7 @@ pub unsafe extern "C" fn esf_error_code(error: *const esf_error, out_code: *mut 
 /// Ownership: the text is static; nothing to free.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esf_error_type(error: *const esf_error, out_type: *mut esf_str) -> esf_status {
-    guard! { hot, handle(error), out(out_type) => {
+    guard! { brief, handle(error), out(out_type) => {
         lend_part(error, &mut out_type, |entry| entry.error.error_type())
     } }
 }
@@ -158,7 +175,7 @@ pub unsafe extern "C" fn esf_error_type_into(
     capacity: usize,
     out_needed: *mut usize,
 ) -> esf_status {
-    guard! { hot, handle(error), buffer(buffer, capacity, out_needed) => {
+    guard! { brief, handle(error), buffer(buffer, capacity, out_needed) => {
         with(error, |entry| Ok(buffer.fill(entry.error.error_type())))
     } }
 }
@@ -173,7 +190,7 @@ pub unsafe extern "C" fn esf_error_hierarchical(
     error: *const esf_error,
     out_hierarchical: *mut esf_str,
 ) -> esf_status {
-    guard! { hot, handle(error), out(out_hierarchical) => {
+    guard! { brief, handle(error), out(out_hierarchical) => {
         lend_part(error, &mut out_hierarchical, |entry| &entry.hierarchical)
     } }
 }
@@ -190,7 +207,7 @@ pub unsafe extern "C" fn esf_error_hierarchical_into(
     capacity: usize,
     out_needed: *mut usize,
 ) -> esf_status {
-    guard! { hot, handle(error), buffer(buffer, capacity, out_needed) => {
+    guard! { brief, handle(error), buffer(buffer, capacity, out_needed) => {
         with(error, |entry| Ok(buffer.fill(&entry.hierarchical)))
     } }
 }
@@ -202,7 +219,7 @@ pub unsafe extern "C" fn esf_error_hierarchical_into(
 /// Ownership: the text is the error's; it lives until `esf_error_free`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esf_error_message(error: *const esf_error, out_message: *mut esf_str) -> esf_status {
-    guard! { hot, handle(error), out(out_message) => {
+    guard! { brief, handle(error), out(out_message) => {
         lend_part(error, &mut out_message, |entry| entry.error.message())
     } }
 }
@@ -219,7 +236,7 @@ pub unsafe extern "C" fn esf_error_message_into(
     capacity: usize,
     out_needed: *mut usize,
 ) -> esf_status {
-    guard! { hot, handle(error), buffer(buffer, capacity, out_needed) => {
+    guard! { brief, handle(error), buffer(buffer, capacity, out_needed) => {
         with(error, |entry| Ok(buffer.fill(entry.error.message())))
     } }
 }
@@ -231,7 +248,7 @@ pub unsafe extern "C" fn esf_error_message_into(
 /// Ownership: the text is the caller's; free it with `esf_string_free`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esf_error_json(error: *const esf_error, out_json: *mut esf_string) -> esf_status {
-    guard! { hot, handle(error), out(out_json) => {
+    guard! { brief, handle(error), out(out_json) => {
         fork::check()?;
         out_json.put(with(error, |entry| Ok(json(entry).to_owned()))?)
     } }
@@ -249,7 +266,7 @@ pub unsafe extern "C" fn esf_error_json_into(
     capacity: usize,
     out_needed: *mut usize,
 ) -> esf_status {
-    guard! { hot, handle(error), buffer(buffer, capacity, out_needed) => {
+    guard! { brief, handle(error), buffer(buffer, capacity, out_needed) => {
         with(error, |entry| Ok(buffer.fill(json(entry))))
     } }
 }
@@ -261,7 +278,7 @@ pub unsafe extern "C" fn esf_error_json_into(
 /// Ownership: ends here; text that was lent from it is no longer valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esf_error_free(error: *mut esf_error) -> esf_status {
-    guard! { hot, optional_handle(error) => {
+    guard! { brief, optional_handle(error) => {
         if error != 0 && prepared(error).is_none() {
             fork::check()?;
             drop(ERRORS.remove(error, arg::AT_ONCE)?);

@@ -166,7 +166,7 @@ pub unsafe extern "C" fn esf_event_type_resolve(
 /// Ownership: ends here.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esf_event_type_free(r#type: *mut esf_event_type) -> esf_status {
-    guard! { hot, optional_handle(r#type) => { arg::free_hot(handles::event_types(), r#type) } }
+    guard! { brief, optional_handle(r#type) => { arg::free_hot(handles::event_types(), r#type) } }
 }
 
 /// Appends an event. When the call returns, every query that starts from now on finds it.

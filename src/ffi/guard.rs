@@ -12,14 +12,17 @@
 //! `arg` of that name; the first that fails ends the call with an error that names the argument.
 //!
 //! Kinds: `cold(err)` refuses calls in a forked child and reports details through `err`; `local(err)` is the
-//! same without the fork check, for what touches no instance; `hot` has neither, for calls of a few
-//! nanoseconds; `value(fallback)` is for what answers a value instead of a status.
+//! same without the fork check, for what touches no instance; `brief` has neither, for what has no `err`;
+//! `hot` is for calls of a few nanoseconds, whose checks are those of `swift` and answer a code instead of an
+//! error, so that nothing in them is ever allocated, formatted or unwound; `value(fallback)` is for what
+//! answers a value instead of a status.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::error::{self, esf_error};
 use super::status::esf_status;
+use super::swift::Outcome;
 use crate::error::{Code, Error, Result};
 use crate::runtime::fork;
 
@@ -36,8 +39,18 @@ macro_rules! guard {
             $body
         })
     };
-    (hot $(, $check:ident($arg:ident $(, $extra:expr)*))* => $body:block) => {
+    (hot $(, $check:ident($arg:ident))* => $body:block) => {
         $crate::ffi::guard::hot(|| {
+            $(
+                // SAFETY: as for `@check` below.
+                #[allow(unused_mut, reason = "not every check gives something to write to")]
+                let mut $arg = unsafe { $crate::ffi::swift::$check($arg) }?;
+            )*
+            $body
+        })
+    };
+    (brief $(, $check:ident($arg:ident $(, $extra:expr)*))* => $body:block) => {
+        $crate::ffi::guard::brief(|| {
             $(guard!(@check $check($arg $(, $extra)*));)*
             $body
         })
@@ -74,7 +87,17 @@ pub(super) fn local(err: *mut *mut esf_error, body: impl FnOnce() -> Result<esf_
 
 /// A call of a few nanoseconds, which answers a status and no details.
 #[inline]
-pub(super) fn hot(body: impl FnOnce() -> Result<esf_status>) -> esf_status {
+pub(super) fn hot(body: impl FnOnce() -> Outcome<esf_status>) -> esf_status {
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(status)) => status,
+        Ok(Err(code)) => code as esf_status,
+        Err(payload) => status_of(panicked(payload)),
+    }
+}
+
+/// A call that answers a status and no details.
+#[inline]
+pub(super) fn brief(body: impl FnOnce() -> Result<esf_status>) -> esf_status {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(status)) => status,
         Ok(Err(error)) => status_of(error),

@@ -37,6 +37,7 @@ pub mod abi;
 mod arg;
 mod callback;
 mod record;
+mod swift;
 
 pub mod status;
 pub mod text;

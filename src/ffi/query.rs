@@ -105,7 +105,7 @@ pub unsafe extern "C" fn esf_cursor_next(
     cursor: *mut esf_cursor,
     out_view: *mut esf_event_view,
 ) -> esf_status {
-    guard! { hot, cursor(cursor), out_record(out_view) => {
+    guard! { brief, cursor(cursor), out_record(out_view) => {
         match arg::lock(&cursor).next() {
             Some(event) => {
                 out_view.set(&view_record(&event));
@@ -123,7 +123,7 @@ pub unsafe extern "C" fn esf_cursor_next(
 /// Ownership: ends here; views of it are no longer valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esf_cursor_free(cursor: *mut esf_cursor) -> esf_status {
-    guard! { hot, optional_handle(cursor) => {
+    guard! { brief, optional_handle(cursor) => {
         if cursor != 0 {
             fork::check()?;
             drop(handles::cursors().remove(cursor, arg::AT_ONCE)?);

@@ -12,10 +12,11 @@
 
 use std::ffi::c_char;
 
-use super::arg::{self, MAX_NAME, Out};
+use super::arg::{self, MAX_NAME};
 use super::error::esf_error;
 use super::foundation::esf_foundation;
 use super::status::{ESF_OK, esf_status};
+use super::swift;
 use super::text::{Sink, esf_str, esf_string};
 use crate::error::Result;
 use crate::handles;
@@ -78,7 +79,7 @@ pub unsafe extern "C" fn esf_counter_new(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esf_counter_add(counter: *const esf_counter, n: u64) -> esf_status {
     guard! { hot, handle(counter) => {
-        arg::done(handles::counter_add(counter, n), counter, "counter")
+        swift::done(handles::counter_add(counter, n), counter)
     } }
 }
 
@@ -90,7 +91,7 @@ pub unsafe extern "C" fn esf_counter_add(counter: *const esf_counter, n: u64) ->
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esf_counter_value(counter: *const esf_counter, out_value: *mut u64) -> esf_status {
     guard! { hot, handle(counter), out(out_value) => {
-        put(handles::counter_value(counter), &mut out_value, counter, "counter")
+        swift::put(handles::counter_value(counter), &mut out_value, counter)
     } }
 }
 
@@ -101,7 +102,7 @@ pub unsafe extern "C" fn esf_counter_value(counter: *const esf_counter, out_valu
 /// Ownership: ends here.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esf_counter_free(counter: *mut esf_counter) -> esf_status {
-    guard! { hot, optional_handle(counter) => { arg::free_hot(handles::counters(), counter) } }
+    guard! { brief, optional_handle(counter) => { arg::free_hot(handles::counters(), counter) } }
 }
 
 /// Makes a gauge, or another handle for it.
@@ -133,7 +134,7 @@ pub unsafe extern "C" fn esf_gauge_new(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esf_gauge_set(gauge: *const esf_gauge, value: f64) -> esf_status {
     guard! { hot, handle(gauge) => {
-        arg::accepted(handles::gauge_set(gauge, value), gauge, "gauge", value)
+        swift::accepted(handles::gauge_set(gauge, value), gauge)
     } }
 }
 
@@ -145,7 +146,7 @@ pub unsafe extern "C" fn esf_gauge_set(gauge: *const esf_gauge, value: f64) -> e
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esf_gauge_add(gauge: *const esf_gauge, value: f64) -> esf_status {
     guard! { hot, handle(gauge) => {
-        arg::accepted(handles::gauge_add(gauge, value), gauge, "gauge", value)
+        swift::accepted(handles::gauge_add(gauge, value), gauge)
     } }
 }
 
@@ -157,7 +158,7 @@ pub unsafe extern "C" fn esf_gauge_add(gauge: *const esf_gauge, value: f64) -> e
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esf_gauge_value(gauge: *const esf_gauge, out_value: *mut f64) -> esf_status {
     guard! { hot, handle(gauge), out(out_value) => {
-        put(handles::gauge_value(gauge), &mut out_value, gauge, "gauge")
+        swift::put(handles::gauge_value(gauge), &mut out_value, gauge)
     } }
 }
 
@@ -168,7 +169,7 @@ pub unsafe extern "C" fn esf_gauge_value(gauge: *const esf_gauge, out_value: *mu
 /// Ownership: ends here.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esf_gauge_free(gauge: *mut esf_gauge) -> esf_status {
-    guard! { hot, optional_handle(gauge) => { arg::free_hot(handles::gauges(), gauge) } }
+    guard! { brief, optional_handle(gauge) => { arg::free_hot(handles::gauges(), gauge) } }
 }
 
 /// Makes a histogram, or another handle for it.
@@ -200,7 +201,7 @@ pub unsafe extern "C" fn esf_histogram_new(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esf_histogram_record(histogram: *const esf_histogram, value: f64) -> esf_status {
     guard! { hot, handle(histogram) => {
-        arg::accepted(handles::histogram_record(histogram, value), histogram, "histogram", value)
+        swift::accepted(handles::histogram_record(histogram, value), histogram)
     } }
 }
 
@@ -216,7 +217,7 @@ pub unsafe extern "C" fn esf_histogram_quantile(
     quantile: f64,
     out_value: *mut f64,
 ) -> esf_status {
-    guard! { hot, handle(histogram), out(out_value) => {
+    guard! { brief, handle(histogram), out(out_value) => {
         arg::fraction(quantile, "quantile")?;
         let Some(distribution) = handles::histogram_distribution(histogram) else {
             return Err(arg::stale(histogram, "histogram"));
@@ -238,7 +239,7 @@ pub unsafe extern "C" fn esf_histogram_quantile(
 /// Ownership: ends here.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esf_histogram_free(histogram: *mut esf_histogram) -> esf_status {
-    guard! { hot, optional_handle(histogram) => { arg::free_hot(handles::histograms(), histogram) } }
+    guard! { brief, optional_handle(histogram) => { arg::free_hot(handles::histograms(), histogram) } }
 }
 
 /// Says what a metric is about, for whoever reads it in Prometheus.
@@ -339,14 +340,4 @@ fn pairs(labels: &[esf_label]) -> Result<Vec<(&str, &str)>> {
         pairs.push(pair.map_err(|error| error.with("index", index))?);
     }
     Ok(pairs)
-}
-
-fn put<T>(value: Option<T>, out: &mut Out<T>, handle: u64, kind: &str) -> Result<esf_status> {
-    match value {
-        Some(value) => {
-            out.set(value);
-            Ok(ESF_OK)
-        }
-        None => Err(arg::stale(handle, kind)),
-    }
 }

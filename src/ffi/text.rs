@@ -61,7 +61,7 @@ static STRINGS: ColdTable<Vec<u8>> = ColdTable::new(Tag::Text, MAX_TEXTS);
 /// Ownership: ends here; pointers into the text are no longer valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esf_string_free(text: *mut esf_string) -> esf_status {
-    guard! { hot, optional_out(text) => { free(text) } }
+    guard! { brief, optional_out(text) => { free(text) } }
 }
 
 fn free(text: Option<Out<esf_string>>) -> Result<esf_status> {

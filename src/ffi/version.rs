@@ -1,6 +1,9 @@
 //! Version of the library in use, as opposed to the header's constants `ESF_VERSION` and `ESF_ABI_VERSION`.
 
+use std::ffi::c_char;
+
 use super::abi::ESF_ABI_VERSION;
+use super::status::esf_status;
 use super::text::{esf_str, lend};
 
 /// The ABI of the library in use; compare with `ESF_ABI_VERSION`, or use `ESF_CHECK_VERSION()`.
@@ -21,4 +24,20 @@ pub unsafe extern "C" fn esf_abi_version() -> u32 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esf_version() -> esf_str {
     guard! { value(lend("")) => { lend(env!("CARGO_PKG_VERSION")) } }
+}
+
+/// The version of the library in use, into a buffer.
+///
+/// Errors: ESF_E_NULL_ARGUMENT; ESF_AGAIN if the buffer is too small.
+/// Threads: any, concurrently.
+/// Ownership: nothing to free.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esf_version_into(
+    buffer: *mut c_char,
+    capacity: usize,
+    out_needed: *mut usize,
+) -> esf_status {
+    guard! { brief, buffer(buffer, capacity, out_needed) => {
+        Ok(buffer.fill(env!("CARGO_PKG_VERSION")))
+    } }
 }

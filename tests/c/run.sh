@@ -109,6 +109,17 @@ test_program() { # $1: its name
         --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite "$out/$name"
 }
 
+# Loaded at run time, beside a copy of itself.
+check_dlopen() {
+    # Nothing of the header's inline helpers that would need the library at link time is called.
+    cp "$lib/libelixirscope_foundation.so" "$out/copy.so"
+    check "compile dlopen" gcc -std=c11 -D_GNU_SOURCE -g -O2 "${strict[@]}" -Itests/c -I"$include" \
+        tests/c/test_dlopen.c -o "$out/dlopen" -ldl
+    counted dlopen "$out/dlopen" "$lib/libelixirscope_foundation.so" "$out/copy.so"
+    counted dlopen.valgrind valgrind --quiet --error-exitcode=9 "$out/dlopen" \
+        "$lib/libelixirscope_foundation.so" "$out/copy.so"
+}
+
 # The Prometheus text of a program, by Prometheus' own tool.
 check_metrics() {
     counted telemetry.text "$out/telemetry" "$out/metrics.txt"
@@ -142,6 +153,7 @@ for name in "${names[@]}"; do
     test_program "$name"
 done
 if [ "$#" -eq 0 ]; then
+    check_dlopen
     check_metrics
     check_example
 fi

@@ -67,6 +67,12 @@ static void names_of_statuses(void) {
     CHECK(is_text(esf_status_name(ESF_E_EXTERNAL_ERROR), "external_error"));
     CHECK(is_text(esf_status_name(-1), "unknown"));
     CHECK(is_text(esf_status_name(1000), "unknown"));
+    char buffer[16];
+    size_t needed = 0;
+    OK(esf_status_name_into(ESF_E_RANGE_ERROR, buffer, sizeof buffer, &needed));
+    CHECK(strcmp(buffer, "range_error") == 0 && needed == sizeof "range_error");
+    OK(esf_version_into(buffer, sizeof buffer, &needed));
+    CHECK(strcmp(buffer, ESF_VERSION) == 0);
 }
 
 static void versions(void) {

@@ -140,6 +140,63 @@ static void calling_back(void) {
     }
 }
 
+static void block_until_unlocked(void *user_data, const esf_config_change *change) {
+    struct seen *seen = user_data;
+    (void)change;
+    pthread_mutex_lock(&seen->lock);
+    seen->calls++;
+    pthread_cond_broadcast(&seen->changed);
+    while (!seen->cancels)
+        pthread_cond_wait(&seen->changed, &seen->lock);
+    pthread_mutex_unlock(&seen->lock);
+}
+
+static void mark_dropped(void *user_data) {
+    struct seen *seen = user_data;
+    pthread_mutex_lock(&seen->lock);
+    seen->drops++;
+    pthread_cond_broadcast(&seen->changed);
+    pthread_mutex_unlock(&seen->lock);
+}
+
+/* A callback that does not return holds up neither close, which says so at its deadline, nor other instances.
+ */
+static void close_has_a_deadline(esf_foundation *other) {
+    struct seen seen = {.app = open_instance("{}")};
+    esf_error *err = NULL;
+    esf_string why = ESF_STRING_INIT;
+    pthread_mutex_init(&seen.lock, NULL);
+    pthread_cond_init(&seen.changed, NULL);
+    OK(esf_config_subscribe_callback(seen.app, ESF_STR(""), 8, block_until_unlocked, &seen, mark_dropped,
+                                     &seen.itself, NULL));
+    pthread_mutex_lock(&seen.lock);
+    set_rate(seen.app, "0.5");
+    while (seen.calls == 0)
+        pthread_cond_wait(&seen.changed, &seen.lock);
+    pthread_mutex_unlock(&seen.lock);
+
+    STATUS(ESF_TIMED_OUT, esf_foundation_close(seen.app, 20, &err));
+    OK(esf_error_json(err, &why));
+    CHECK(has(why, "config-notify"));
+    OK(esf_string_free(&why));
+    OK(esf_error_free(err));
+    STATUS(ESF_E_STALE_HANDLE, esf_foundation_close(seen.app, 20, NULL));
+    set_rate(other, "0.5");
+
+    pthread_mutex_lock(&seen.lock);
+    seen.cancels = true;
+    pthread_cond_broadcast(&seen.changed);
+    pthread_mutex_unlock(&seen.lock);
+    OK(esf_subscription_cancel(seen.itself, NULL));
+    pthread_mutex_lock(&seen.lock);
+    while (seen.drops == 0)
+        pthread_cond_wait(&seen.changed, &seen.lock);
+    pthread_mutex_unlock(&seen.lock);
+    CHECK(seen.calls == 1 && seen.drops == 1);
+    pthread_cond_destroy(&seen.changed);
+    pthread_mutex_destroy(&seen.lock);
+}
+
 static void a_refused_callback_keeps_nothing(esf_foundation *app) {
     struct seen seen = {.app = app};
     esf_error *err = NULL;
@@ -172,6 +229,7 @@ int main(void) {
     polling(app);
     the_end_wakes_waiters();
     calling_back();
+    close_has_a_deadline(app);
     a_refused_callback_keeps_nothing(app);
     a_full_queue_drops(app);
     OK(esf_foundation_close(app, 5000, NULL));
