@@ -55,8 +55,8 @@
  * esf_foundation, esf_cursor, esf_subscription, esf_error, and the small ones that are resolved once and
  * used often: esf_config_key, esf_event_type, esf_counter, esf_gauge, esf_histogram. They look like pointers
  * but are numbers of a table: using a handle after it was closed, closing it twice or passing one of another
- * kind answers ESF_E_STALE_HANDLE and touches no memory. Every handle that comes from an instance ends with
- * it at the latest. Freeing NULL is fine.
+ * kind answers ESF_E_STALE_HANDLE and touches no memory. The small ones end with their instance at the latest;
+ * cursors, subscriptions and errors outlive it and are always to be freed. Freeing NULL is fine.
  *
  * Threads
  * -------
@@ -479,8 +479,9 @@ esf_status esf_foundation_open(esf_str options, esf_foundation **out_foundation,
  * Closes an instance: waits for the calls that are running on it, then lets its threads finish, both for at
  * most deadline_ms milliseconds.
  *
- * From the start on, other calls answer ESF_E_CLOSING. Afterwards all handles that came from the instance
- * are stale. NULL is fine.
+ * From the start on, other calls answer ESF_E_CLOSING. Afterwards the instance's handle and its config keys,
+ * event types and instruments are stale; cursors show the rest of what they found, and subscriptions what is
+ * queued, until they are freed. NULL is fine.
  *
  * Errors: ESF_E_TIMEOUT if calls were still running at the deadline: the instance stays open;
  * ESF_E_REENTRANT from inside a callback; ESF_E_INVALID_INPUT for a negative deadline. ESF_TIMED_OUT if the

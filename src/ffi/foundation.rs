@@ -53,8 +53,9 @@ pub unsafe extern "C" fn esf_foundation_open(
 /// Closes an instance: waits for the calls that are running on it, then lets its threads finish, both for at
 /// most `deadline_ms` milliseconds.
 ///
-/// From the start on, other calls answer ESF_E_CLOSING. Afterwards all handles that came from the instance
-/// are stale. NULL is fine.
+/// From the start on, other calls answer ESF_E_CLOSING. Afterwards the instance's handle and its config keys,
+/// event types and instruments are stale; cursors show the rest of what they found, and subscriptions what is
+/// queued, until they are freed. NULL is fine.
 ///
 /// Errors: ESF_E_TIMEOUT if calls were still running at the deadline: the instance stays open;
 /// ESF_E_REENTRANT from inside a callback; ESF_E_INVALID_INPUT for a negative deadline. ESF_TIMED_OUT if the
