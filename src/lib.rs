@@ -6,7 +6,10 @@
 //! [`runtime`] (clock, threads, queues, handles), [`storage`] (files) and [`error`]. The C ABI is
 //! `ffi`, switched on by the feature `capi`.
 
-#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
 
 pub mod config;
 pub mod error;
