@@ -6,8 +6,8 @@
 //! # Invariants
 //! - A non-null slot points to an entry leaked from a `Box`, valid until the table is dropped; it is written once,
 //!   with release, after the entry is complete. Readers load with acquire.
-//! - `by_id[n]` holds the entry of id `n`, set before the slot of `by_hash`, so that an id that was handed out
-//!   can be resolved.
+//! - `by_id[n]` holds the entry of id `n`. It is set, and `count` raised to `n`, before the slot of `by_hash`, so
+//!   that an id that was handed out can be resolved and is known to be one.
 //! - Entries are freed in `drop` only, where `&mut` proves that no reader is left; results borrow the table.
 
 use std::hash::BuildHasher;
@@ -90,8 +90,9 @@ impl Names {
         };
         let entry = Box::into_raw(Box::new(Entry { hash, id, name: name.into() }));
         place.store(entry, Ordering::Release);
-        slot.store(entry, Ordering::Release);
+        // Before the slot: whoever finds the id there finds it counted.
         self.count.store(id, Ordering::Release);
+        slot.store(entry, Ordering::Release);
         Ok(id)
     }
 
@@ -187,5 +188,23 @@ mod tests {
         });
         assert!(ids.iter().all(|other| *other == ids[0]));
         assert_eq!(names.last(), 100);
+    }
+
+    #[test]
+    fn an_id_that_was_answered_is_among_the_known_ones() {
+        for _ in 0..8 {
+            let names = Names::new().unwrap();
+            std::thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| {
+                        for i in 0..LIMIT {
+                            let id = names.intern(&i.to_string()).unwrap();
+                            let newest = names.last();
+                            assert!(id <= newest, "{id} was answered and {newest} is the newest");
+                        }
+                    });
+                }
+            });
+        }
     }
 }

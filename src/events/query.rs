@@ -52,7 +52,7 @@ pub(crate) struct Window {
 
 /// Opens a cursor over everything in the window that the query asks for. `types` are the ids of the query's
 /// types that the store knows; `hash` is that of its correlation id.
-pub(crate) fn plan(query: &Query, types: Vec<u32>, hash: u64, window: Window, shards: &[Shard]) -> Cursor {
+pub(crate) fn plan(query: &Query, types: &[u32], hash: u64, window: Window, shards: &[Shard]) -> Cursor {
     let (mut from, mut to) = (window.low, window.next);
     if let Some((first, last)) = query.seq_range {
         (from, to) = (from.max(first), to.min(last.saturating_add(1)));
@@ -87,7 +87,7 @@ pub(crate) fn plan(query: &Query, types: Vec<u32>, hash: u64, window: Window, sh
         }
     }
     let filter = Filter {
-        types,
+        types: types.to_vec(),
         correlation: query.correlation_id.clone(),
         hash,
         times,

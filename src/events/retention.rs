@@ -8,9 +8,13 @@
 //! Locks: `Retention::books` before any shard's lock, never the other way round.
 
 use super::frontier::{FIRST_SEQ, Frontier};
+use super::query::Window;
 use super::segment::Segment;
 use super::shard::{Entry, Shard};
 use crate::runtime::sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering, lock};
+
+/// How often a reader looks at the segments without a lock before it keeps them from being retired.
+const UNLOCKED_LOOKS: u32 = 3;
 
 /// Events of one segment that were removed one by one.
 pub(crate) struct Dead {
@@ -105,6 +109,31 @@ impl Retention {
             return self.low.load(Ordering::Acquire).max(next.saturating_sub(self.max_events));
         }
         self.settle(shards, frontier).low
+    }
+
+    /// Looks at the segments through the window of one moment: nothing that lies in it is retired on the way.
+    pub(crate) fn look<T>(&self, shards: &[Shard], frontier: &Frontier, look: impl Fn(Window) -> T) -> T {
+        for _ in 0..UNLOCKED_LOOKS {
+            // The mark is read before the end, so that it is not ahead of it, and the holes after the end, so that
+            // none were made before it.
+            let low = self.low.load(Ordering::Acquire);
+            let next = frontier.settled();
+            let window = if self.holes.load(Ordering::Acquire) == 0 {
+                Window { low: low.max(next.saturating_sub(self.max_events)), next }
+            } else {
+                let Books { low, next, .. } = self.settle(shards, frontier);
+                Window { low, next }
+            };
+            let seen = look(window);
+            // Segments leave the lists only after the mark has passed them.
+            if self.low.load(Ordering::Acquire) <= window.low {
+                return seen;
+            }
+        }
+        // Writers fill the store faster than we look at it; nothing is retired while we have the books.
+        let pruned = lock(&self.books);
+        let Books { low, next, .. } = self.settle_locked(&pruned, shards, frontier);
+        look(Window { low, next })
     }
 
     /// Moves the mark to where it belongs now and retires what lies below it.

@@ -12,7 +12,7 @@ use super::ids::Ids;
 use super::model::{ACCEPTED, EventRef, EventType, NewEvent, Receipt, TypeId};
 use super::names::Names;
 use super::options::EventStoreOptions;
-use super::query::{self, Query, Window};
+use super::query::{self, Query};
 use super::record::Draft;
 use super::recycle::Pool;
 use super::retention::{Retention, is_dead};
@@ -262,12 +262,12 @@ impl EventStore {
 
     /// Finds events. The cursor shows the store as it is now and keeps what it shows in memory.
     pub fn query(&self, query: &Query) -> Result<Cursor> {
-        let next = self.frontier.settled();
-        let low = self.retention.low(next, &self.shards, &self.frontier);
         let names = &self.shared.names;
-        let types = query.types.iter().filter_map(|name| names.find(name)).filter(|id| *id != 0).collect();
+        let types: Vec<u32> =
+            query.types.iter().filter_map(|name| names.find(name)).filter(|id| *id != 0).collect();
         let hash = query.correlation_id.as_deref().map_or(0, |id| names.hash(id));
-        Ok(query::plan(query, types, hash, Window { low, next }, &self.shards))
+        let plan = |window| query::plan(query, &types, hash, window, &self.shards);
+        Ok(self.retention.look(&self.shards, &self.frontier, plan))
     }
 
     /// Removes every event with a timestamp below `timestamp`; how many those were.

@@ -197,3 +197,40 @@ fn of_appends_of_one_id_exactly_one_is_taken() {
     assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "an id is there twice");
     assert!((1..=3_000).all(|id| ids.binary_search(&id).is_ok()));
 }
+
+#[test]
+fn a_query_of_a_full_store_finds_a_full_store() {
+    const HELD: u64 = 8;
+    let store = open(EventStoreOptions {
+        max_events: Some(HELD),
+        shards: Some(2),
+        segment_events: Some(4),
+        segment_bytes: Some(1024),
+        ..EventStoreOptions::default()
+    });
+    let event = NewEvent { event_type: "t".into(), ..NewEvent::default() };
+    store.append_batch(&[event; HELD as usize]).unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                store.append(&event).unwrap();
+            }
+        });
+        let read = scope.spawn(|| {
+            for _ in 0..20_000 {
+                let mut cursor = store.query(&Query { order: Order::Seq, ..Query::default() }).unwrap();
+                let mut seqs = Vec::new();
+                while let Some(event) = cursor.next() {
+                    seqs.push(event.seq());
+                }
+                // What was dropped while the query was being set up must not leave it short.
+                let first = seqs.first().copied().unwrap_or(0);
+                assert_eq!(seqs, (first..first + HELD).collect::<Vec<_>>());
+            }
+        });
+        let read = read.join();
+        done.store(true, Ordering::SeqCst);
+        assert!(read.is_ok());
+    });
+}
