@@ -43,7 +43,9 @@ impl EventStore {
         for (index, event) in events.iter().enumerate() {
             validate::check(event, self.max_data_bytes()).map_err(|error| at(&error, index))?;
         }
-        self.ids.check_left()?;
+        if events.iter().any(|event| event.event_id.is_none()) {
+            self.ids.check_left()?;
+        }
         // The stripes are held until the events are published, so that two appends of one id meet.
         let (ids, _held) = self.claim_ids(events)?;
         // Names are made known only now, so that a batch with an invalid event leaves none behind.
@@ -89,7 +91,7 @@ impl EventStore {
             *active = writers.pop();
         }
         if rotated {
-            self.retention.settle(&self.shards, &self.frontier);
+            self.retention.make_room(&self.shards, &self.frontier);
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use super::frontier::{FIRST_SEQ, Frontier};
 use super::query::Window;
 use super::segment::Segment;
 use super::shard::{Entry, Shard};
-use crate::runtime::sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering, lock};
+use crate::runtime::sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock, try_lock};
 
 /// How often a reader looks at the segments without a lock before it keeps them from being retired.
 const UNLOCKED_LOOKS: u32 = 3;
@@ -89,8 +89,15 @@ pub(crate) struct Retention {
     low: AtomicU64,
     /// How many events at or above the mark were removed; while it is 0 the mark follows from `next`.
     holes: AtomicU64,
-    /// Events pruned so far; the lock of whoever moves the mark.
-    books: Mutex<u64>,
+    /// Also the lock of whoever moves the mark.
+    books: Mutex<Ledger>,
+}
+
+struct Ledger {
+    /// Events pruned so far.
+    pruned: u64,
+    /// Where the books were settled last: everything below is published.
+    settled: u64,
 }
 
 impl Retention {
@@ -99,7 +106,7 @@ impl Retention {
             max_events: max_events.unwrap_or(u64::MAX),
             low: AtomicU64::new(FIRST_SEQ),
             holes: AtomicU64::new(0),
-            books: Mutex::new(0),
+            books: Mutex::new(Ledger { pruned: 0, settled: FIRST_SEQ }),
         }
     }
 
@@ -131,19 +138,34 @@ impl Retention {
             }
         }
         // Writers fill the store faster than we look at it; nothing is retired while we have the books.
-        let pruned = lock(&self.books);
-        let Books { low, next, .. } = self.settle_locked(&pruned, shards, frontier);
+        let mut ledger = lock(&self.books);
+        let Books { low, next, .. } = self.settle_locked(&mut ledger, shards, frontier);
         look(Window { low, next })
     }
 
     /// Moves the mark to where it belongs now and retires what lies below it.
     pub(crate) fn settle(&self, shards: &[Shard], frontier: &Frontier) -> Books {
-        let pruned = lock(&self.books);
-        self.settle_locked(&pruned, shards, frontier)
+        self.settle_locked(&mut lock(&self.books), shards, frontier)
     }
 
-    fn settle_locked(&self, pruned: &MutexGuard<'_, u64>, shards: &[Shard], frontier: &Frontier) -> Books {
-        let next = frontier.settled();
+    /// Makes room after a segment was added. A writer does this, so it waits for nobody: what cannot be done now is
+    /// left to whoever has the books, or to the next segment.
+    pub(crate) fn make_room(&self, shards: &[Shard], frontier: &Frontier) {
+        if let Some(mut ledger) = try_lock(&self.books) {
+            // The frontier may lie behind what was settled before, which stays published.
+            let next = frontier.stable().max(ledger.settled);
+            self.settle_at(next, &mut ledger, shards);
+        }
+    }
+
+    fn settle_locked(&self, ledger: &mut Ledger, shards: &[Shard], frontier: &Frontier) -> Books {
+        self.settle_at(frontier.settled(), ledger, shards)
+    }
+
+    /// Settles the books at `next`, below which everything is published. It never goes back: holes are counted below
+    /// it only.
+    fn settle_at(&self, next: u64, ledger: &mut Ledger, shards: &[Shard]) -> Books {
+        ledger.settled = next;
         let mut low = self.low.load(Ordering::Relaxed);
         let mut present = next - low;
         if self.holes.load(Ordering::Relaxed) == 0 {
@@ -159,13 +181,14 @@ impl Retention {
             self.holes.store(next - low - present, Ordering::Release);
         }
         self.raise(low, shards);
-        Books { next, low, present, pruned: **pruned }
+        Books { next, low, present, pruned: ledger.pruned }
     }
 
     /// Sets the mark and retires the segments that lie wholly below it.
     fn raise(&self, low: u64, shards: &[Shard]) {
         self.low.store(low, Ordering::Release);
-        let below = |entry: &Entry| entry.bounds().is_some_and(|bounds| bounds.seqs.1 < low);
+        // One without events, which a panic in mid-batch leaves behind, lies below every mark.
+        let below = |entry: &Entry| entry.bounds().is_none_or(|bounds| bounds.seqs.1 < low);
         for shard in shards {
             if shard.segments().split_first().is_some_and(|(first, rest)| !rest.is_empty() && below(first)) {
                 shard.retire(below);
@@ -175,8 +198,8 @@ impl Retention {
 
     /// Removes every event that is there now and is older than `time`; how many those were.
     pub(crate) fn prune_before(&self, time: i64, shards: &[Shard], frontier: &Frontier) -> u64 {
-        let mut pruned = lock(&self.books);
-        let Books { next, low, .. } = self.settle_locked(&pruned, shards, frontier);
+        let mut ledger = lock(&self.books);
+        let Books { next, low, .. } = self.settle_locked(&mut ledger, shards, frontier);
         // From here until the books are right again readers wait for us rather than work the mark out.
         self.holes.store(1, Ordering::Release);
         let mut removed = 0;
@@ -186,7 +209,7 @@ impl Retention {
             removed += shard.retire(whole).iter().map(|entry| live(entry, low, next)).sum::<u64>();
             removed += shard.segments().iter().map(|entry| prune_some(entry, time, low, next)).sum::<u64>();
         }
-        *pruned += removed;
+        ledger.pruned += removed;
         let low = first_live(shards, low, next);
         self.holes.store(next - low - count(shards, low, next), Ordering::Release);
         self.raise(low, shards);
@@ -237,4 +260,77 @@ fn prune_some(entry: &Entry, time: i64, low: u64, next: u64) -> u64 {
         }
     }
     removed
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::{Arc, mpsc};
+    use std::time::Duration;
+
+    use super::super::segment::Segment;
+    use super::super::shard::of_this_thread;
+    use super::super::tests::store;
+    use super::super::{EventStore, EventStoreOptions, NewEvent};
+    use super::*;
+    use crate::runtime::thread;
+
+    fn small() -> EventStore {
+        store(EventStoreOptions {
+            max_events: Some(8),
+            shards: Some(2),
+            segment_events: Some(4),
+            ..EventStoreOptions::default()
+        })
+    }
+
+    fn append(store: &EventStore, count: u64) {
+        for _ in 0..count {
+            store.append(&NewEvent { event_type: "t".into(), ..NewEvent::default() }).unwrap();
+        }
+    }
+
+    /// Runs this beside the test, which fails when it does not end.
+    fn ends(what: &str, body: impl FnOnce() + Send + 'static) {
+        let (done, finished) = mpsc::channel();
+        let run = move || {
+            body();
+            let _ = done.send(());
+        };
+        thread::spawn("test", run).unwrap();
+        assert!(finished.recv_timeout(Duration::from_secs(20)).is_ok(), "{what}");
+    }
+
+    #[test]
+    fn a_writer_that_starts_a_segment_waits_for_nobody() {
+        let store = Arc::new(small());
+        append(&store, 8);
+        // Somebody prunes, which takes its time.
+        let books = lock(&store.retention.books);
+        let writer = Arc::clone(&store);
+        ends("it waits for the books", move || append(&writer, 10));
+        drop(books);
+
+        let writer = Arc::clone(&store);
+        ends("it waits for the frontier", move || {
+            // The writer of the other shard was preempted.
+            let other = 1 - of_this_thread(2);
+            let _flight = writer.frontier.begin(other, 1).unwrap();
+            append(&writer, 10);
+        });
+    }
+
+    #[test]
+    fn segments_left_empty_do_not_keep_later_ones() {
+        let store = small();
+        append(&store, 1);
+        // What a panic leaves behind between making room for a batch and filling it.
+        let shard = &store.shards[of_this_thread(2)];
+        let fresh = Segment::create(&store.shared, store.shape, 0).unwrap();
+        shard.extend(&[fresh]);
+        *shard.lock() = None;
+        append(&store, 100);
+        let stats = store.stats();
+        assert!(stats.segments <= 5, "{stats:?}");
+        assert_eq!((stats.events, stats.stored), (8, 101));
+    }
 }

@@ -114,7 +114,9 @@ impl EventStore {
     fn append_one(&self, event: &NewEvent<'_>) -> Result<Receipt> {
         validate::check(event, self.options.max_data_bytes)?;
         let interned = self.intern(event)?;
-        self.ids.check_left()?;
+        if event.event_id.is_none() {
+            self.ids.check_left()?;
+        }
         // Held until the event is published, so that two appends of one id meet.
         let (id, _held) = match event.event_id {
             Some(id) => {
@@ -154,7 +156,7 @@ impl EventStore {
             Receipt { level: ACCEPTED, event_id, seq }
         };
         if rotated {
-            self.retention.settle(&self.shards, &self.frontier);
+            self.retention.make_room(&self.shards, &self.frontier);
         }
         Ok(receipt)
     }

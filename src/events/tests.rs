@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::ids::NEAR;
 use super::segment::Segment;
 use super::store::{Now, draft};
 use super::*;
@@ -108,6 +109,19 @@ fn ids_far_above_the_counter_do_not_use_it_up() {
     let receipts = store.append_batch(&[event("c"), event("d")]).unwrap();
     assert!(receipts[0].event_id > 2 && receipts[1].event_id > receipts[0].event_id);
     assert!(store.generate_id() > receipts[1].event_id);
+}
+
+#[test]
+fn when_the_ids_are_used_up_those_that_are_brought_still_come_in() {
+    let store = store(tiny());
+    store.ids.draw(ID_LIMIT - NEAR);
+    store.ids.draw(1);
+    let brought = NewEvent { event_id: Some(7), ..event("a") };
+    assert_eq!(store.append(&event("a")).unwrap_err().code(), Code::ResourceExhausted);
+    assert_eq!(store.append_batch(&[event("a"), brought]).unwrap_err().code(), Code::ResourceExhausted);
+    assert_eq!(store.append(&brought).unwrap().event_id, 7);
+    assert_eq!(store.append_batch(&[brought]).unwrap_err().code(), Code::DuplicateEventId);
+    assert!(store.append_batch(&[NewEvent { event_id: Some(ID_LIMIT - 1), ..brought }]).is_ok());
 }
 
 #[test]

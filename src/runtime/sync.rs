@@ -1,6 +1,8 @@
 //! Atomics, locks and cells of the lock-free structures: the standard library's, or loom's when the crate
 //! is built with `--cfg loom`, so that the models run the very code that ships.
 
+use std::sync::TryLockError;
+
 #[cfg(not(loom))]
 #[allow(unused_imports, reason = "the set is the same for both, whichever part of it is in use")]
 pub(crate) use std::sync::{
@@ -21,6 +23,15 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     match mutex.lock() {
         Ok(guard) => guard,
         Err(poisoned) => poisoned.into_inner(),
+    }
+}
+
+/// As [`lock`], but `None` when somebody else has it.
+pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
     }
 }
 
