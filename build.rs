@@ -93,9 +93,16 @@ mod capi {
     /// A section's head: the first paragraphs of its file, the very first of which is the title.
     fn introduction(source: &str) -> String {
         let docs = source.lines().map_while(|line| line.strip_prefix("//!"));
-        let docs = docs.take_while(|line| !line.starts_with(" # ")).map(|line| line.replace('`', ""));
+        let docs = docs.take_while(|line| !line.starts_with(" # "));
         let mut text = "\n/*\n".to_owned();
+        let mut code = false;
         for (number, line) in docs.enumerate() {
+            // What is fenced in Markdown is indented here.
+            if line.starts_with(" ```") {
+                code = !code;
+                continue;
+            }
+            let line = if code { format!("    {line}") } else { line.replace('`', "") };
             writeln!(text, "{}", format!(" *{line}").trim_end()).expect("a String takes all");
             if number == 0 {
                 writeln!(text, " * {}", "=".repeat(line.trim().len())).expect("a String takes all");

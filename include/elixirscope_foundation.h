@@ -55,8 +55,8 @@
  * esf_foundation, esf_cursor, esf_subscription, esf_error, and the small ones that are resolved once and
  * used often: esf_config_key, esf_event_type, esf_counter, esf_gauge, esf_histogram. They look like pointers
  * but are numbers of a table: using a handle after it was closed, closing it twice or passing one of another
- * kind answers ESF_E_STALE_HANDLE and touches no memory. The small ones end with their instance at the latest;
- * cursors, subscriptions and errors outlive it and are always to be freed. Freeing NULL is fine.
+ * kind answers ESF_E_STALE_HANDLE and touches no memory. The small ones end with their instance at the
+ * latest; cursors, subscriptions and errors outlive it and are always to be freed. Freeing NULL is fine.
  *
  * Threads
  * -------

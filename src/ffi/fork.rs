@@ -5,12 +5,14 @@
 //! and config keys goes on working on the child's own copy. A child that calls exec next needs nothing of
 //! this. A program that wants to use instances in the child brackets the fork:
 //!
-//!     esf_before_fork(NULL);
-//!     pid_t child = fork();
-//!     if (child == 0)
-//!         esf_after_fork_child(NULL);
-//!     else
-//!         esf_after_fork_parent(NULL);
+//! ```text
+//! esf_before_fork(NULL);
+//! pid_t child = fork();
+//! if (child == 0)
+//!     esf_after_fork_child(NULL);
+//! else
+//!     esf_after_fork_parent(NULL);
+//! ```
 
 use super::callback;
 use super::error::esf_error;

@@ -4,13 +4,15 @@
 //! the process; a process may hold many. Its options are a JSON document; `""` or `{}` means the defaults.
 //! An option that does not exist, or whose value is wrong, is an error that names it by its path.
 //!
-//!     {
-//!       "namespace": "shop",
-//!       "node": "web-1",
-//!       "config": {"ai": {"planning": {"sampling_rate": 0.5}}},
-//!       "event_store": {"max_events": 2000000, "shards": 2, "max_data_bytes": 1000000},
-//!       "telemetry": {"max_series": 100000, "max_series_per_metric": 20000}
-//!     }
+//! ```text
+//! {
+//!   "namespace": "shop",
+//!   "node": "web-1",
+//!   "config": {"ai": {"planning": {"sampling_rate": 0.5}}},
+//!   "event_store": {"max_events": 2000000, "shards": 2, "max_data_bytes": 1000000},
+//!   "telemetry": {"max_series": 100000, "max_series_per_metric": 20000}
+//! }
+//! ```
 
 use std::ffi::c_char;
 
