@@ -37,8 +37,7 @@ test: setup ## every test of every language, and the linters; the last line is t
 
 test-rust: ## unit, property, contract and documentation tests of the core
 	@scripts/need.sh rust gcc promtool
-	$(CARGO) test --locked --workspace --all-targets
-	$(CARGO) test --locked --workspace --doc
+	$(CARGO) test --locked --workspace
 
 test-models: ## the loom models of the lock-free structures: every interleaving
 	@scripts/need.sh rust gcc
@@ -47,7 +46,6 @@ test-models: ## the loom models of the lock-free structures: every interleaving
 
 test-c: ## the C ABI: compilers, sanitizers, valgrind, symbols
 	@scripts/need.sh rust gcc g++ valgrind promtool
-	@scripts/build_libraries.sh
 	@tests/c/run.sh
 	@scripts/readme_snippets.py c
 
