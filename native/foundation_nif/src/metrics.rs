@@ -5,12 +5,13 @@
 //! durations go to the core's instruments of the same name, so Prometheus sees them too; what only Elixir asks
 //! for (how often, when last, the first metadata, the last value as it was) is kept here.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use elixirscope_foundation::error::{Code, Error};
 use elixirscope_foundation::telemetry::{Counter, Gauge, Histogram, Telemetry};
+use hashbrown::HashTable;
 use rustler::sys::ErlNifTerm;
 use rustler::types::atom::Atom;
 use rustler::types::map::MapIterator;
@@ -19,7 +20,7 @@ use rustler::{Encoder, Env, Term};
 use crate::atoms;
 use crate::boundary::guard;
 use crate::instance::{Attached, with};
-use crate::terms::{Items, as_f64, atom_text, integer, mismatch, new_binary};
+use crate::terms::{Items, as_f64, atom_text, integer, mismatch, new_binary, word};
 
 /// How many metrics an instance may have by name.
 const MAX_METRICS: usize = 10_000;
@@ -33,15 +34,16 @@ const MAX_METADATA_BYTES: usize = 64 * 1024;
 /// The metrics of one instance.
 #[derive(Default)]
 pub(crate) struct Metrics {
-    table: RwLock<HashMap<Name, Arc<Metric>>>,
+    table: RwLock<HashTable<Arc<Metric>>>,
     refused: AtomicU64,
     /// Names whose emissions Elixir wants to hear of.
     attached: RwLock<HashSet<Name>>,
 }
 
-/// The words of the atoms of a name.
+/// The words of the atoms of a name, and their hash.
 #[derive(PartialEq, Eq, Hash, Clone, Copy)]
 struct Name {
+    hash: u64,
     words: [ErlNifTerm; MAX_NAME],
     len: usize,
 }
@@ -78,12 +80,12 @@ enum Kind {
 }
 
 impl Metrics {
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<Name, Arc<Metric>>> {
+    fn read(&self) -> RwLockReadGuard<'_, HashTable<Arc<Metric>>> {
         // Inserting and clearing leave the table whole, so a holder's panic changes nothing.
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<Name, Arc<Metric>>> {
+    fn write(&self) -> RwLockWriteGuard<'_, HashTable<Arc<Metric>>> {
         self.table.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -98,7 +100,7 @@ impl Metrics {
         let key = Name::new(name)?;
         {
             let table = self.read();
-            if let Some(metric) = table.get(&key) {
+            if let Some(metric) = key.find(&table) {
                 return record(metric);
             }
         }
@@ -115,7 +117,7 @@ impl Metrics {
         } else {
             return Err(Error::new(Code::ResourceExhausted, format!("{MAX_METRICS} names have handlers")));
         }
-        if let Some(metric) = self.read().get(&name) {
+        if let Some(metric) = name.find(&self.read()) {
             metric.attached.store(wanted, Ordering::Relaxed);
         }
         Ok(())
@@ -131,25 +133,27 @@ impl Metrics {
         let attached_names = self.attached.read().unwrap_or_else(PoisonError::into_inner);
         let attached = attached_names.contains(&key);
         let mut table = self.write();
-        if table.len() >= MAX_METRICS && !table.contains_key(&key) {
+        if table.len() >= MAX_METRICS && key.find(&table).is_none() {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(Error::new(
                 Code::TooManySeries,
                 format!("the instance holds {MAX_METRICS} metrics by name, which is the limit"),
             ));
         }
-        let metric = table.entry(key).or_insert_with(|| {
-            Arc::new(Metric {
-                name: key,
-                text,
-                metadata: kept.as_slice().to_vec(),
-                attached: AtomicBool::new(attached),
-                count: AtomicU64::new(0),
-                last_ns: AtomicI64::new(0),
-                measurements: RwLock::default(),
-            })
-        });
-        Ok(metric.clone())
+        let metric = table
+            .entry(key.hash, |metric| metric.name.same(&key), |metric| metric.name.hash)
+            .or_insert_with(|| {
+                Arc::new(Metric {
+                    name: key,
+                    text,
+                    metadata: kept.as_slice().to_vec(),
+                    attached: AtomicBool::new(attached),
+                    count: AtomicU64::new(0),
+                    last_ns: AtomicI64::new(0),
+                    measurements: RwLock::default(),
+                })
+            });
+        Ok(metric.get().clone())
     }
 }
 
@@ -158,8 +162,10 @@ impl Name {
     fn new(name: Term<'_>) -> Result<Self, Error> {
         let mut words = [ErlNifTerm::default(); MAX_NAME];
         let mut len = 0;
-        for item in Items::new("the name", name) {
-            let item = item?;
+        let mut hash = 0_u64;
+        let mut items = Items::new("the name", name);
+        while let Some(item) = items.step() {
+            hash = (hash.rotate_left(5) ^ word(item) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
             match words.get_mut(len) {
                 Some(place) if item.is_atom() => *place = item.as_c_arg(),
                 Some(_) => return Err(mismatch("a part of the name", item, "an atom")),
@@ -172,14 +178,30 @@ impl Name {
             }
             len += 1;
         }
+        items.end()?;
         if len == 0 {
             return Err(mismatch("the name", name, "a list of at least one atom"));
         }
-        Ok(Self { words, len })
+        Ok(Self { hash, words, len })
+    }
+
+    #[inline]
+    fn same(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.used() == other.used()
+    }
+
+    #[inline]
+    fn used(&self) -> &[ErlNifTerm] {
+        self.words.get(..self.len).unwrap_or_default()
+    }
+
+    #[inline]
+    fn find<'t>(&self, table: &'t HashTable<Arc<Metric>>) -> Option<&'t Arc<Metric>> {
+        table.find(self.hash, |metric| metric.name.same(self))
     }
 
     fn term<'a>(&self, env: Env<'a>) -> Term<'a> {
-        let atoms: Vec<Term<'a>> = self.words.iter().take(self.len).map(|word| atom_of(env, *word)).collect();
+        let atoms: Vec<Term<'a>> = self.used().iter().map(|word| atom_of(env, *word)).collect();
         atoms.encode(env)
     }
 }
@@ -410,7 +432,7 @@ fn metric_execute<'a>(
 fn metrics<'a>(env: Env<'a>, handle: Term<'a>) -> Term<'a> {
     guard(env, || {
         with(handle, |attached| {
-            let all: Vec<Arc<Metric>> = attached.metrics.read().values().cloned().collect();
+            let all: Vec<Arc<Metric>> = attached.metrics.read().iter().cloned().collect();
             let rows: Vec<Term<'a>> = all.iter().map(|metric| metric_term(env, metric)).collect();
             Ok((atoms::ok(), rows).encode(env))
         })
@@ -436,7 +458,7 @@ fn metrics_expire<'a>(env: Env<'a>, handle: Term<'a>, older_than: Term<'a>) -> T
         with(handle, |attached| {
             let mut table = attached.metrics.write();
             let before = table.len();
-            table.retain(|_, metric| metric.last_ns.load(Ordering::Relaxed) >= limit);
+            table.retain(|metric| metric.last_ns.load(Ordering::Relaxed) >= limit);
             Ok((atoms::ok(), before - table.len()).encode(env))
         })
     })

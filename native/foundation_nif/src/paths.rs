@@ -77,13 +77,15 @@ impl Paths {
     #[inline]
     pub(crate) fn find(&self, path: Term<'_>) -> Result<Option<Place>, Error> {
         let mut node = &self.root;
-        for item in Items::new("the path", path) {
-            let word = item?.as_c_arg();
+        let mut items = Items::new("the path", path);
+        while let Some(item) = items.step() {
+            let word = item.as_c_arg();
             match node.children.iter().find(|(other, _)| *other == word) {
                 Some((_, child)) => node = child,
                 None => return Ok(None),
             }
         }
+        items.end()?;
         Ok(Some(node.key.map_or(Place::Section, Place::Key)))
     }
 

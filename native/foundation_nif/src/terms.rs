@@ -127,23 +127,32 @@ impl<'a> Items<'a> {
     }
 }
 
+impl<'a> Items<'a> {
+    /// The next item, or `None` where no list goes on: then [`Items::end`] says whether that was its end.
+    #[inline]
+    pub(crate) fn step(&mut self) -> Option<Term<'a>> {
+        let (head, tail) = self.rest.list_get_cell().ok()?;
+        self.rest = tail;
+        Some(head)
+    }
+
+    /// The error for what was no list, or an improper one.
+    #[inline]
+    pub(crate) fn end(&self) -> Result<(), Error> {
+        if self.rest.is_empty_list() { Ok(()) } else { Err(mismatch(self.name, self.rest, "a proper list")) }
+    }
+}
+
 impl<'a> Iterator for Items<'a> {
     type Item = Result<Term<'a>, Error>;
 
-    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        match self.rest.list_get_cell() {
-            Ok((head, tail)) => {
-                self.rest = tail;
-                Some(Ok(head))
-            }
-            Err(_) if self.rest.is_empty_list() => None,
-            Err(_) => {
-                let error = mismatch(self.name, self.rest, "a proper list");
-                self.rest = Term::list_new_empty(self.rest.get_env());
-                Some(Err(error))
-            }
+        if let Some(item) = self.step() {
+            return Some(Ok(item));
         }
+        let error = self.end().err()?;
+        self.rest = Term::list_new_empty(self.rest.get_env());
+        Some(Err(error))
     }
 }
 

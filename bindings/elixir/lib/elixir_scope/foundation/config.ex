@@ -47,6 +47,7 @@ defmodule ElixirScope.Foundation.Config do
 
   @doc "The value at a path; `[]` is the whole configuration, and nil is a value."
   @spec get(path()) :: {:ok, term()} | {:error, Error.t()}
+  def get([_ | _] = path), do: Native.config_get(Instance.handle(), path)
   def get(path), do: get_of(Instance.handle(), path)
 
   @doc "The value at a path, or the default on any failure."

@@ -26,6 +26,9 @@ defmodule ElixirScope.Foundation.Instance do
   @key ElixirScope.Foundation
   @close_deadline_ms 20_000
 
+  # Looked up by every call: not worth another call.
+  @compile {:inline, handle: 0}
+
   @doc "The handle of the production instance, or 0."
   @spec handle() :: non_neg_integer()
   def handle, do: :persistent_term.get(@key, 0)
