@@ -8,6 +8,7 @@
 mod base64;
 mod batch;
 mod cursor;
+mod estimate;
 mod etf;
 mod export;
 mod frontier;

@@ -5,6 +5,7 @@ rustler::atoms! {
     error,
     nil,
     done,
+    dirty,
     more,
     __struct__,
     error_module = "Elixir.ElixirScope.Foundation.Error",

@@ -1,6 +1,6 @@
 //! Configuration: read by path, update, reset, schema.
 
-use elixirscope_foundation::config::{KeyKind, RawKey, schema};
+use elixirscope_foundation::config::{KeyKind, RawKey, Snapshot, schema};
 use elixirscope_foundation::error::{Code, Error};
 use rustler::{Encoder, Env, Term};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::atoms;
 use crate::boundary::guard;
 use crate::instance::{pinned, with};
-use crate::paths::{Paths, Place, dotted, paths};
+use crate::paths::{Node, Paths, dotted, paths};
 use crate::terms::{Keys, from_value, known_atom, to_value};
 
 /// `{:ok, value}` at a path of atoms; `[]` is the whole tree.
@@ -17,16 +17,15 @@ fn config_get<'a>(env: Env<'a>, handle: Term<'a>, path: Term<'a>) -> Term<'a> {
     guard(env, || {
         with(handle, |attached| {
             let paths = paths()?;
-            let Some(place) = paths.find(path)? else { return Err(not_found(path)) };
-            if let Place::Key(number) = place
+            let Some(node) = paths.find(path)? else { return Err(not_found(path)) };
+            if let Some(number) = node.key()
                 && let Some(key) = attached.key(number)
                 && let Some(value) = scalar(env, paths, number, key)
             {
                 return Ok((atoms::ok(), value).encode(env));
             }
-            let path = dotted(path)?;
-            let value = attached.pin()?.foundation().config().get(&path)?;
-            Ok((atoms::ok(), tree(env, paths, &path, &value)).encode(env))
+            let snapshot = attached.pin()?.foundation().config().snapshot();
+            Ok((atoms::ok(), subtree(env, paths, node, &snapshot)?).encode(env))
         })
     })
 }
@@ -114,6 +113,29 @@ fn scalar<'a>(env: Env<'a>, paths: &Paths, number: usize, key: RawKey) -> Option
         },
         KeyKind::Str { .. } => None,
     }
+}
+
+/// What the snapshot holds at a node of the schema, and below it.
+fn subtree<'a>(env: Env<'a>, paths: &Paths, node: &Node, snapshot: &Snapshot) -> Result<Term<'a>, Error> {
+    let Some(number) = node.key() else {
+        let pairs = node
+            .children(env)
+            .map(|(key, child)| Ok((key, subtree(env, paths, child, snapshot)?)))
+            .collect::<Result<Vec<_>, Error>>()?;
+        return Ok(Term::map_from_pairs(env, &pairs).unwrap_or_else(|_| Term::map_new(env)));
+    };
+    let spec = schema().keys().get(number);
+    let Some((spec, value)) = spec.and_then(|spec| Some((spec, snapshot.value(spec.path)?))) else {
+        return Err(Error::new(Code::InternalError, "the configuration lacks a key of its schema"));
+    };
+    // A whole number is allowed where a number is asked for; it reads as what the key is, here as elsewhere.
+    if let (KeyKind::Float { .. }, Some(number)) = (spec.kind, value.as_f64()) {
+        return Ok(number.encode(env));
+    }
+    Ok(match value.as_str().and_then(|word| paths.word(number, word)) {
+        Some(atom) => atom.encode(env),
+        None => from_value(env, value, Keys::Strings),
+    })
 }
 
 /// A value of the tree, in which the words of enumerations are atoms.

@@ -169,7 +169,7 @@ fn event_get<'a>(env: Env<'a>, handle: Term<'a>, event_id: Term<'a>) -> Term<'a>
         let id = id("event_id", event_id)?;
         pinned(handle, |instance| {
             let event = instance.foundation().events().get(id)?;
-            Ok((atoms::ok(), event_term(env, &event.view())).encode(env))
+            Ok((atoms::ok(), event_term(env, &event.view(), &mut Seen::default())).encode(env))
         })
     })
 }
@@ -219,16 +219,34 @@ fn decode_json<'a>(env: Env<'a>, data: Term<'a>) -> Result<Term<'a>, Error> {
     Ok((atoms::ok(), from_value(env, &value, Keys::Strings)).encode(env))
 }
 
+/// The atoms of the names seen last: events of a batch mostly share their node, and often their type.
+#[derive(Default)]
+pub(crate) struct Seen<'a> {
+    event_type: Option<(String, Term<'a>)>,
+    node: Option<(String, Term<'a>)>,
+}
+
+fn seen_atom<'a>(env: Env<'a>, last: &mut Option<(String, Term<'a>)>, name: &str) -> Term<'a> {
+    if let Some((text, atom)) = last
+        && text == name
+    {
+        return *atom;
+    }
+    let atom = known_atom(env, name);
+    *last = Some((name.to_owned(), atom));
+    atom
+}
+
 /// An event as its tuple.
-pub(crate) fn event_term<'a>(env: Env<'a>, event: &EventView<'_>) -> Term<'a> {
+pub(crate) fn event_term<'a>(env: Env<'a>, event: &EventView<'_>, seen: &mut Seen<'a>) -> Term<'a> {
     let (year, month, day, hour, minute, second, microsecond) = civil(event.wall_time());
     let nil = atoms::nil().encode(env);
-    let node = if event.node().is_empty() { nil } else { known_atom(env, event.node()) };
+    let node = if event.node().is_empty() { nil } else { seen_atom(env, &mut seen.node, event.node()) };
     let pid = if event.pid().is_empty() { nil } else { texts::pid_from_text(env, event.pid()) };
     make_tuple(
         env,
         &[
-            known_atom(env, event.event_type()),
+            seen_atom(env, &mut seen.event_type, event.event_type()),
             event.event_id().encode(env),
             event.timestamp().encode(env),
             (year, month, day, hour, minute, second, microsecond).encode(env),

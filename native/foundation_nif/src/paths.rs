@@ -11,19 +11,26 @@ use rustler::{Env, Term};
 
 use crate::terms::{Items, atom_text, mismatch};
 
-/// Where a path leads.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Place {
-    /// To a key: its number in the schema.
-    Key(usize),
-    /// To a section; the dotted path is built when it is needed.
-    Section,
-}
-
+/// Where a path leads: to a key, or to a section with others below it.
 #[derive(Default)]
-struct Node {
+pub(crate) struct Node {
     children: Vec<(ErlNifTerm, Node)>,
     key: Option<usize>,
+}
+
+impl Node {
+    /// The key's number in the schema; `None` for a section.
+    #[inline]
+    pub(crate) fn key(&self) -> Option<usize> {
+        self.key
+    }
+
+    /// What lies directly below, under its atom.
+    pub(crate) fn children<'a>(&self, env: Env<'a>) -> impl Iterator<Item = (Term<'a>, &Self)> {
+        // SAFETY: the words are those of atoms, which are immediates that are never collected: valid in every
+        // environment for as long as the VM lives.
+        self.children.iter().map(move |(word, node)| (unsafe { Term::new(env, *word) }, node))
+    }
 }
 
 /// The words of the schema as atoms.
@@ -75,7 +82,7 @@ impl Paths {
 
     /// Where this list of atoms leads; `None` when the schema has nothing there.
     #[inline]
-    pub(crate) fn find(&self, path: Term<'_>) -> Result<Option<Place>, Error> {
+    pub(crate) fn find(&self, path: Term<'_>) -> Result<Option<&Node>, Error> {
         let mut node = &self.root;
         let mut items = Items::new("the path", path);
         while let Some(item) = items.step() {
@@ -86,7 +93,7 @@ impl Paths {
             }
         }
         items.end()?;
-        Ok(Some(node.key.map_or(Place::Section, Place::Key)))
+        Ok(Some(node))
     }
 
     /// The atom of a word that the key may hold.

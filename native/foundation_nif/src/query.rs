@@ -7,18 +7,21 @@ use std::sync::{Mutex, PoisonError};
 
 use elixirscope_foundation::error::{Code, Error};
 use elixirscope_foundation::events::{Cursor, Order, Query};
+use elixirscope_foundation::handles::Instance;
 use rustler::types::tuple::get_tuple;
 use rustler::{Encoder, Env, Resource, ResourceArc, Term};
 
 use crate::atoms;
 use crate::boundary::guard;
-use crate::events::event_term;
+use crate::events::{Seen, event_term};
 use crate::instance::pinned;
 use crate::terms::{Items, atom_text, binary, bytes_of, integer, mismatch, optional, unsigned};
 
 /// How many bytes of data one batch copies before it ends early, on a scheduler and on a dirty one.
 const BATCH_BYTES: usize = 128 * 1024;
 const DIRTY_BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// The most events that a query may have to look at and still be begun on a scheduler.
+const MAX_QUICK: usize = 1_024;
 /// The most events that one batch may be asked for.
 const MAX_BATCH: u64 = 10_000;
 
@@ -75,16 +78,31 @@ fn range<T>(
     }
 }
 
-/// Begins a query that is quick to begin: `{:done, events}` or `{:more, cursor, events}`.
+/// Begins a query by correlation: `{:done, events}` or `{:more, cursor, events}`; `:dirty` when that would keep the
+/// scheduler too long, and for every other query.
 #[rustler::nif]
 fn event_query<'a>(env: Env<'a>, handle: Term<'a>, query: Term<'a>, batch: Term<'a>) -> Term<'a> {
-    guard(env, || begin(env, handle, query, batch, BATCH_BYTES))
+    guard(env, || {
+        let query = decode_query(query)?;
+        pinned(handle, |instance| {
+            let events = instance.foundation().events();
+            match query.correlation_id.as_deref() {
+                Some(id) if !events.correlation_exceeds(id, MAX_QUICK) => {
+                    begin(env, instance, &query, batch, BATCH_BYTES)
+                }
+                _ => Ok(atoms::dirty().encode(env)),
+            }
+        })
+    })
 }
 
 /// As [`event_query`], for queries that may have to look at many events before they answer.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn event_query_dirty<'a>(env: Env<'a>, handle: Term<'a>, query: Term<'a>, batch: Term<'a>) -> Term<'a> {
-    guard(env, || begin(env, handle, query, batch, DIRTY_BATCH_BYTES))
+    guard(env, || {
+        let query = decode_query(query)?;
+        pinned(handle, |instance| begin(env, instance, &query, batch, DIRTY_BATCH_BYTES))
+    })
 }
 
 /// Goes on with a query: `{:done, events}` or `{:more, events}`.
@@ -102,22 +120,19 @@ fn cursor_next<'a>(env: Env<'a>, cursor: Term<'a>, batch: Term<'a>) -> Term<'a> 
 
 fn begin<'a>(
     env: Env<'a>,
-    handle: Term<'a>,
-    query: Term<'a>,
+    instance: &Instance,
+    query: &Query,
     batch: Term<'a>,
     bytes: usize,
 ) -> Result<Term<'a>, Error> {
-    let query = decode_query(query)?;
     let batch = batch_size(batch)?;
-    pinned(handle, |instance| {
-        let mut cursor = instance.foundation().events().query(&query)?;
-        let (events, ended) = take(env, &mut cursor, batch, bytes);
-        if ended {
-            return Ok((atoms::done(), events).encode(env));
-        }
-        let results = ResourceArc::new(Results { cursor: Mutex::new(cursor) });
-        Ok((atoms::more(), results, events).encode(env))
-    })
+    let mut cursor = instance.foundation().events().query(query)?;
+    let (events, ended) = take(env, &mut cursor, batch, bytes);
+    if ended {
+        return Ok((atoms::done(), events).encode(env));
+    }
+    let results = ResourceArc::new(Results { cursor: Mutex::new(cursor) });
+    Ok((atoms::more(), results, events).encode(env))
 }
 
 fn batch_size(term: Term<'_>) -> Result<u64, Error> {
@@ -133,11 +148,12 @@ fn batch_size(term: Term<'_>) -> Result<u64, Error> {
 /// The next events and whether they were the last.
 fn take<'a>(env: Env<'a>, cursor: &mut Cursor, batch: u64, bytes: usize) -> (Vec<Term<'a>>, bool) {
     let mut events = vec![];
+    let mut seen = Seen::default();
     let mut copied = 0;
     while (events.len() as u64) < batch && copied < bytes {
         let Some(event) = cursor.next() else { return (events, true) };
         copied += event.data().len();
-        events.push(event_term(env, &event));
+        events.push(event_term(env, &event, &mut seen));
     }
     (events, false)
 }

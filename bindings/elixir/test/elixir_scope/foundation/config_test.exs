@@ -53,8 +53,9 @@ defmodule ElixirScope.Foundation.ConfigTest do
 
   test "an integer is a number too" do
     assert Config.update(@rate, 1) == :ok
-    assert {:ok, rate} = Config.get(@rate)
-    assert rate == 1
+    assert Config.get(@rate) == {:ok, 1.0}
+    assert {:ok, %{sampling_rate: rate}} = Config.get([:ai, :planning])
+    assert rate === 1.0
   end
 
   test "a failed update changes nothing and tells nobody" do

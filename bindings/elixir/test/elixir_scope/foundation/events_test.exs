@@ -235,6 +235,8 @@ defmodule ElixirScope.Foundation.EventsTest do
     {:ok, _} = Events.store_batch(events)
     {:ok, by_correlation} = Events.get_by_correlation("all")
     assert Enum.map(by_correlation, & &1.data) == Enum.to_list(1..7_000)
+    conditions = {[], "all", nil, nil, :timestamp, :asc, 0, nil}
+    assert Native.event_query(Instance.handle(), conditions, 100) == :dirty
     assert {:ok, filtered} = Events.query(data: [])
     assert length(filtered) == 7_000
 

@@ -213,7 +213,14 @@ defmodule ElixirScope.Foundation.Events.Query do
     Native.event_query_dirty(handle, native(query), @batch)
   end
 
-  defp first(query, handle), do: Native.event_query(handle, native(query), @first_batch)
+  defp first(query, handle) do
+    conditions = native(query)
+
+    case Native.event_query(handle, conditions, @first_batch) do
+      :dirty -> Native.event_query_dirty(handle, conditions, @batch)
+      answer -> answer
+    end
+  end
 
   defp more(cursor, query, batches) do
     case Native.cursor_next(cursor, @batch) do
