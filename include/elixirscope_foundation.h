@@ -455,7 +455,8 @@ esf_status esf_version_into(char *buffer, size_t capacity, size_t *out_needed);
  *       "namespace": "shop",
  *       "node": "web-1",
  *       "config": {"ai": {"planning": {"sampling_rate": 0.5}}},
- *       "event_store": {"max_events": 2000000, "shards": 2, "max_data_bytes": 1000000},
+ *       "event_store": {"max_events": 2000000, "overflow_strategy": "drop_oldest", "on_duplicate": "error",
+ *                       "block_timeout_ms": 100, "shards": 2, "max_data_bytes": 1000000},
  *       "telemetry": {"max_series": 100000, "max_series_per_metric": 20000}
  *     }
  */
@@ -1031,6 +1032,9 @@ typedef struct esf_event_view {
 /** Bytes that the store does not look into. */
 #define ESF_ENCODING_RAW 3u
 
+/** The store was full and its strategy is drop_newest: the event is not there, and its seq is 0. */
+#define ESF_LEVEL_DROPPED 0u
+
 /** The event is in memory: every query that starts from now on finds it. */
 #define ESF_LEVEL_ACCEPTED 1u
 
@@ -1059,10 +1063,13 @@ esf_status esf_event_type_free(esf_event_type *type);
 /**
  * Appends an event. When the call returns, every query that starts from now on finds it.
  *
- * out_receipt may be NULL.
+ * out_receipt may be NULL. When the store is full the instance's overflow_strategy decides: the oldest
+ * events make room, or this one is dropped and its receipt says ESF_LEVEL_DROPPED, or the call fails, or it
+ * waits for room up to block_timeout_ms. With on_duplicate at return, an event that is stored already is
+ * answered like the first time.
  *
  * Errors: ESF_E_INVALID_EVENT_TYPE, ESF_E_DATA_TOO_LARGE, ESF_E_INVALID_UTF8 and ESF_E_INVALID_INPUT, each
- * naming the field; ESF_E_DUPLICATE_EVENT_ID; ESF_E_RESOURCE_EXHAUSTED.
+ * naming the field; ESF_E_DUPLICATE_EVENT_ID; ESF_E_STORE_FULL; ESF_E_RESOURCE_EXHAUSTED.
  * Threads: any, concurrently.
  * Ownership: the event is copied.
  */

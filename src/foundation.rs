@@ -219,6 +219,9 @@ fn store_options(options: &Options, config: &Config) -> Result<EventStoreOptions
     };
     Ok(EventStoreOptions {
         max_events: Some(max_events),
+        overflow: given.overflow_strategy.unwrap_or_default(),
+        block_timeout: given.block_timeout_ms.map_or(defaults.block_timeout, Duration::from_millis),
+        on_duplicate: given.on_duplicate.unwrap_or_default(),
         shards: given.shards.map(|shards| shards as usize),
         max_data_bytes: given.max_data_bytes.map_or(defaults.max_data_bytes, |bytes| bytes as usize),
         ..defaults
@@ -253,7 +256,7 @@ fn wire(config: &Config, events: &Arc<EventStore>, telemetry: &Telemetry) -> Res
         };
         let data = data.to_string();
         let event = NewEvent { event_type: event_type.into(), data: data.as_bytes(), ..NewEvent::default() };
-        store.append(&event).map(|_| ())
+        store.append_reserved(&event).map(|_| ())
     }));
 
     telemetry.describe("esf.config.updates", "Configuration values changed at run time.")?;

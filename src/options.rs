@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Code, Error, Result};
+use crate::events::{OnDuplicate, Overflow};
 use crate::storage::Storage;
 use crate::telemetry::TelemetryOptions;
 
@@ -50,8 +51,17 @@ impl Default for Options {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EventStoreOptions {
-    /// How many events are kept; the oldest go first. 1 to 2^40, default: `storage.hot.max_events`.
+    /// How many events are kept. 1 to 2^40, default: `storage.hot.max_events`.
     pub max_events: Option<u64>,
+    /// What an append does that finds the store full: `drop_oldest` (the default), `drop_newest`, `error` or
+    /// `block`. Changes of configuration are stored in any case.
+    pub overflow_strategy: Option<Overflow>,
+    /// How long an append waits for room when the strategy is `block`, in milliseconds. 0 to 3,600,000,
+    /// default 100.
+    pub block_timeout_ms: Option<u64>,
+    /// What becomes of an event whose id is stored already: `error` (the default), or `return`: if it is the
+    /// same event, the receipt of the stored one is answered and nothing is stored.
+    pub on_duplicate: Option<OnDuplicate>,
     /// How many threads can append without waiting for one another. 1 to 64, default: the number of
     /// processors, at most 8.
     pub shards: Option<u32>,
@@ -109,6 +119,7 @@ impl Options {
         }
         let store = &self.event_store;
         range("event_store.max_events", store.max_events, 1, 1 << 40)?;
+        range("event_store.block_timeout_ms", store.block_timeout_ms, 0, 3_600_000)?;
         range("event_store.shards", store.shards.map(u64::from), 1, 64)?;
         range("event_store.max_data_bytes", store.max_data_bytes.map(u64::from), 1, 4 << 20)?;
         let telemetry = &self.telemetry;
@@ -172,6 +183,9 @@ mod tests {
             (r#"{"event_store": {"shards": 65}}"#, Code::InvalidInput, "event_store.shards"),
             (r#"{"telemetry": {"max_series": "many"}}"#, Code::InvalidInput, "telemetry.max_series"),
             (r#"{"event_store": []}"#, Code::InvalidInput, "event_store"),
+            (r#"{"event_store": {"overflow_strategy": "drop"}}"#, Code::InvalidInput, "overflow_strategy"),
+            (r#"{"event_store": {"block_timeout_ms": 3600001}}"#, Code::InvalidInput, "block_timeout_ms"),
+            (r#"{"event_store": {"on_duplicate": "ignore"}}"#, Code::InvalidInput, "on_duplicate"),
             ("{", Code::FormatError, "not JSON"),
             ("{} {}", Code::FormatError, "trailing"),
         ] {

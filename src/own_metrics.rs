@@ -20,9 +20,12 @@ pub(crate) struct OwnMetrics {
 /// Name, labels and help.
 type Described = (&'static str, &'static [(&'static str, &'static str)], &'static str);
 
-const COUNTERS: [Described; 6] = [
+const COUNTERS: [Described; 9] = [
     ("esf.events.stored", &[], "Events stored since the instance was opened."),
-    ("esf.events.refused", &[], "Events refused: invalid, duplicate or beyond a limit."),
+    ("esf.events.offered", &[], "Events handed to the store."),
+    ("esf.events.refused", &[], "Events refused: invalid, duplicate, beyond a limit or no room for them."),
+    ("esf.events.dropped", &[("reason", "newest")], "Events dropped instead of stored, by reason."),
+    ("esf.events.repeated", &[], "Events that were stored already and answered like the first time."),
     ("esf.events.removed", &[("reason", "max_events")], "Events removed, by reason."),
     ("esf.events.removed", &[("reason", "prune_before")], "Events removed, by reason."),
     ("esf.config.notifications.coalesced", &[], "Changes replaced by a newer one before they were read."),
@@ -30,7 +33,17 @@ const COUNTERS: [Described; 6] = [
 ];
 
 fn counts(config: &ConfigStats, events: &EventStats) -> [u64; COUNTERS.len()] {
-    [events.stored, events.refused, events.dropped_oldest, events.pruned, config.coalesced, config.dropped]
+    [
+        events.stored,
+        events.offered,
+        events.refused,
+        events.dropped_newest,
+        events.repeated,
+        events.dropped_oldest,
+        events.pruned,
+        config.coalesced,
+        config.dropped,
+    ]
 }
 
 const GAUGES: [(&str, &str); 6] = [

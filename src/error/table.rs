@@ -116,7 +116,7 @@ error_table! {
     2103 AlreadyOpen "already_open" System "initialization" Medium NoRetry "reserved" "An instance of this name is open already";
     2201 ResourceExhausted "resource_exhausted" System "resources" High Immediate "0.1.0" "System resources exhausted";
     2202 NoSpace "no_space" System "resources" High FixedDelay "0.1.0" "The disk is full";
-    2203 StoreFull "store_full" System "resources" High FixedDelay "reserved" "The event store is full";
+    2203 StoreFull "store_full" System "resources" High FixedDelay "0.1.0" "The event store is full";
     2204 NoMemory "no_memory" System "resources" Critical FixedDelay "0.1.0" "Memory could not be allocated";
     2205 TooManySeries "too_many_series" System "resources" Medium NoRetry "0.1.0" "The instance holds as many telemetry series as it may";
     2206 CursorExpired "cursor_expired" System "resources" Low NoRetry "reserved" "The cursor lost the segments that it read from";

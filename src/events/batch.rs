@@ -6,17 +6,21 @@
 
 use std::collections::HashMap;
 
+use super::again::OnDuplicate;
 use super::ids::Held;
 use super::model::{ACCEPTED, NewEvent, Receipt};
+use super::overflow::Refusal;
 use super::record;
 use super::segment::{Segment, Writer};
 use super::shard::of_this_thread;
-use super::store::{EventStore, Now, draft, no_shard};
+use super::store::{EventStore, Manner, Now, draft, no_shard};
 use super::validate;
 use crate::error::{Code, Error, Result};
 
 /// Most events in a batch.
 pub const MAX_BATCH: usize = 1 << 20;
+
+type Outcome = std::result::Result<(), Refusal>;
 
 /// Stands for an id that the store draws once the event has its `seq`; 0 is no id.
 const TO_DRAW: u64 = 0;
@@ -31,14 +35,90 @@ impl EventStore {
 
     /// Like [`EventStore::append_batch`], with the receipts written where the caller says: one for each event.
     pub fn append_batch_into(&self, events: &[NewEvent<'_>], receipts: &mut [Receipt]) -> Result<()> {
-        let result = self.append_all(events, receipts);
-        if result.is_err() {
-            self.count_refused(events.len() as u64);
-        }
-        result
+        self.append_batch_in(Manner::Waiting, events, receipts)
     }
 
-    fn append_all(&self, events: &[NewEvent<'_>], receipts: &mut [Receipt]) -> Result<()> {
+    /// Like [`EventStore::append_batch`] and never waits: where it would, it fails with `store_full`.
+    pub fn append_batch_at_once(&self, events: &[NewEvent<'_>]) -> Result<Vec<Receipt>> {
+        let mut receipts = vec![Receipt::default(); events.len()];
+        self.append_batch_in(Manner::AtOnce, events, &mut receipts)?;
+        Ok(receipts)
+    }
+
+    fn append_batch_in(
+        &self,
+        manner: Manner,
+        events: &[NewEvent<'_>],
+        receipts: &mut [Receipt],
+    ) -> Result<()> {
+        match self.append_new(events, receipts) {
+            Ok(()) => Ok(()),
+            Err(refusal) => {
+                // Dropped receipts go beside: the attempts hold the caller's.
+                let mut dropped = None;
+                let again = || self.append_new(events, receipts);
+                self.overflow(manner, events.len() as u64, refusal, again, || {
+                    dropped = Some(events.iter().map(|event| self.dropped(event)));
+                    Ok(())
+                })?;
+                for (receipt, gone) in receipts.iter_mut().zip(dropped.into_iter().flatten()) {
+                    *receipt = gone;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Stores the batch, but for those events that are stored already where the store answers such events.
+    fn append_new(&self, events: &[NewEvent<'_>], receipts: &mut [Receipt]) -> Outcome {
+        let known =
+            self.on_duplicate() == OnDuplicate::Return && events.iter().any(|event| event.event_id.is_some());
+        if !known {
+            return self.append_all(events, receipts);
+        }
+        check_sizes(events.len(), receipts.len())?;
+        // What can be wrong with the batch as a whole is said here, with the places that the caller knows.
+        for (index, event) in events.iter().enumerate() {
+            validate::check(event, self.max_data_bytes()).map_err(|error| at(&error, index))?;
+            self.intern(event).map_err(|error| at(&error, index))?;
+        }
+        refuse_twins(events)?;
+        loop {
+            let mut fresh = Vec::with_capacity(events.len());
+            let mut places = Vec::with_capacity(events.len());
+            for ((index, event), receipt) in events.iter().enumerate().zip(receipts.iter_mut()) {
+                let stored = match event.event_id {
+                    Some(id) => {
+                        let _held = self.ids.lock(id);
+                        self.duplicate(event, id).map_err(|error| at(&error, index))?
+                    }
+                    None => None,
+                };
+                if let Some(stored) = stored {
+                    *receipt = stored;
+                } else {
+                    fresh.push(*event);
+                    places.push(index);
+                }
+            }
+            let mut taken = vec![Receipt::default(); fresh.len()];
+            match self.append_all(&fresh, &mut taken) {
+                Ok(()) => {}
+                // Somebody stored one of them since: look again, which says what that one is.
+                Err(Refusal::Wrong(error)) if error.code() == Code::DuplicateEventId => continue,
+                Err(refusal) => return Err(refusal),
+            }
+            for (place, receipt) in places.into_iter().zip(taken) {
+                if let Some(slot) = receipts.get_mut(place) {
+                    *slot = receipt;
+                }
+            }
+            self.count_repeated((events.len() - fresh.len()) as u64);
+            return Ok(());
+        }
+    }
+
+    fn append_all(&self, events: &[NewEvent<'_>], receipts: &mut [Receipt]) -> Outcome {
         check_sizes(events.len(), receipts.len())?;
         for (index, event) in events.iter().enumerate() {
             validate::check(event, self.max_data_bytes()).map_err(|error| at(&error, index))?;
@@ -56,6 +136,7 @@ impl EventStore {
             return Ok(());
         }
 
+        let claim = self.retention.room.claim(events.len() as u64, false).ok_or(Refusal::Full)?;
         let number = of_this_thread(self.shards.len());
         let shard = self.shards.get(number).ok_or_else(no_shard)?;
         let rotated;
@@ -90,6 +171,7 @@ impl EventStore {
             writers.iter_mut().for_each(Writer::publish);
             *active = writers.pop();
         }
+        claim.keep();
         if rotated {
             self.retention.make_room(&self.shards, &self.frontier);
         }
@@ -143,15 +225,7 @@ impl EventStore {
         if !scattered && events.iter().all(|event| event.event_id.is_none()) {
             return Ok((Vec::new(), Vec::new()));
         }
-        let mut brought = HashMap::with_capacity(events.len());
-        for (index, event) in events.iter().enumerate() {
-            if let Some(first) = event.event_id.and_then(|id| brought.insert(id, index)) {
-                let message = format!("it has the event_id of event {first} of the same batch");
-                return Err(
-                    at(&Error::new(Code::DuplicateEventId, message), index).with("event_id", event.event_id)
-                );
-            }
-        }
+        let brought = refuse_twins(events)?;
         let mut ids: Vec<u64> = events.iter().map(|event| event.event_id.unwrap_or(TO_DRAW)).collect();
         loop {
             if scattered {
@@ -167,7 +241,7 @@ impl EventStore {
                 if *id == TO_DRAW {
                     continue;
                 }
-                if let Err(error) = self.refuse_duplicate(*id) {
+                if let Err(error) = self.refuse_stored(*id) {
                     if event.event_id.is_some() {
                         return Err(at(&error, index));
                     }
@@ -181,6 +255,20 @@ impl EventStore {
             }
         }
     }
+}
+
+/// The places of the ids that a batch brings; an error if two events have one.
+fn refuse_twins(events: &[NewEvent<'_>]) -> Result<HashMap<u64, usize>> {
+    let mut brought = HashMap::with_capacity(events.len());
+    for (index, event) in events.iter().enumerate() {
+        if let Some(first) = event.event_id.and_then(|id| brought.insert(id, index)) {
+            let message = format!("it has the event_id of event {first} of the same batch");
+            return Err(
+                at(&Error::new(Code::DuplicateEventId, message), index).with("event_id", event.event_id)
+            );
+        }
+    }
+    Ok(brought)
 }
 
 fn check_sizes(events: usize, receipts: usize) -> Result<()> {

@@ -5,6 +5,7 @@
 //! (`frontier`) and is visible. A [`Query`] becomes sorted runs over pinned segments, merged by a [`Cursor`].
 //! What is no longer there is the business of `retention`. docs/file-format.md describes the bytes.
 
+mod again;
 mod base64;
 mod batch;
 mod cursor;
@@ -17,6 +18,7 @@ mod memory;
 mod model;
 mod names;
 mod options;
+mod overflow;
 mod query;
 mod record;
 mod recycle;
@@ -27,13 +29,16 @@ mod stats;
 mod store;
 mod validate;
 
+pub use again::OnDuplicate;
 pub use batch::MAX_BATCH;
 pub use cursor::Cursor;
 pub use etf::{MAX_DEPTH, etf_to_json};
 pub use model::{
-    ACCEPTED, Encoding, EventRef, EventType, EventView, ID_LIMIT, MAX_NAME_BYTES, NewEvent, Receipt, TypeId,
+    ACCEPTED, DROPPED, Encoding, EventRef, EventType, EventView, ID_LIMIT, MAX_NAME_BYTES, NewEvent, Receipt,
+    TypeId,
 };
-pub use options::{DEFAULT_MAX_EVENTS, EventStoreOptions, MAX_DATA_BYTES, MAX_SHARDS};
+pub use options::{DEFAULT_BLOCK_TIMEOUT, DEFAULT_MAX_EVENTS, EventStoreOptions, MAX_DATA_BYTES, MAX_SHARDS};
+pub use overflow::Overflow;
 pub use query::{Order, Query};
 pub use stats::EventStats;
 pub use store::EventStore;

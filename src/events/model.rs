@@ -16,6 +16,9 @@ pub const MAX_NAME_BYTES: usize = 255;
 /// Receipt level: the event is in memory and visible to every query that starts from now on.
 pub const ACCEPTED: u32 = 1;
 
+/// Receipt level: the store was full and drops what is newest. The event is not there; its `seq` is 0.
+pub const DROPPED: u32 = 0;
+
 /// How the bytes of an event's data are to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[repr(u8)]
@@ -130,11 +133,11 @@ pub struct NewEvent<'a> {
 /// What an append answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Receipt {
-    /// How safe the event is; [`ACCEPTED`] in memory.
+    /// How safe the event is: [`ACCEPTED`] in memory, or [`DROPPED`].
     pub level: u32,
     /// The event's identity.
     pub event_id: u64,
-    /// The event's position in the store.
+    /// The event's position in the store; 0 if it was dropped.
     pub seq: u64,
 }
 

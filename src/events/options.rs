@@ -1,10 +1,17 @@
 //! What a store is opened with.
 
+use std::time::Duration;
+
+use super::again::OnDuplicate;
+use super::overflow::Overflow;
 use super::segment::Shape;
 use crate::error::{Code, Error, Result};
 
 /// Events that a store holds when nothing else is said.
 pub const DEFAULT_MAX_EVENTS: u64 = 100_000;
+
+/// How long an append of [`Overflow::Block`] waits when nothing else is said.
+pub const DEFAULT_BLOCK_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Most shards that a store may have.
 pub const MAX_SHARDS: usize = 64;
@@ -18,8 +25,14 @@ const MAX_SEGMENT_BYTES: usize = 8 << 20;
 /// What a store is opened with; everything has a default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventStoreOptions {
-    /// Most events held; the oldest are dropped beyond it. `None` is no bound.
+    /// Most events held; `None` is no bound.
     pub max_events: Option<u64>,
+    /// What an append does that finds the store full.
+    pub overflow: Overflow,
+    /// How long an append of [`Overflow::Block`] waits for room.
+    pub block_timeout: Duration,
+    /// What becomes of an event whose id is stored already.
+    pub on_duplicate: OnDuplicate,
     /// Groups of producing threads with a lock each; `None` is one for each processor, at most 8.
     pub shards: Option<usize>,
     /// Largest event data in bytes.
@@ -35,6 +48,9 @@ impl Default for EventStoreOptions {
     fn default() -> Self {
         Self {
             max_events: Some(DEFAULT_MAX_EVENTS),
+            overflow: Overflow::default(),
+            block_timeout: DEFAULT_BLOCK_TIMEOUT,
+            on_duplicate: OnDuplicate::default(),
             shards: None,
             max_data_bytes: 1_000_000,
             segment_events: None,

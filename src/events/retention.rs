@@ -8,6 +8,7 @@
 //! Locks: `Retention::books` before any shard's lock, never the other way round.
 
 use super::frontier::{FIRST_SEQ, Frontier};
+use super::overflow::Room;
 use super::query::Window;
 use super::segment::Segment;
 use super::shard::{Entry, Shard};
@@ -86,6 +87,7 @@ pub(crate) struct Books {
 
 pub(crate) struct Retention {
     max_events: u64,
+    pub(crate) room: Room,
     low: AtomicU64,
     /// How many events at or above the mark were removed; while it is 0 the mark follows from `next`.
     holes: AtomicU64,
@@ -96,17 +98,20 @@ pub(crate) struct Retention {
 struct Ledger {
     /// Events pruned so far.
     pruned: u64,
+    /// All that are gone, as far as their room was given back.
+    gone: u64,
     /// Where the books were settled last: everything below is published.
     settled: u64,
 }
 
 impl Retention {
-    pub(crate) fn new(max_events: Option<u64>) -> Self {
+    pub(crate) fn new(room: Room) -> Self {
         Self {
-            max_events: max_events.unwrap_or(u64::MAX),
+            max_events: room.ceiling(),
+            room,
             low: AtomicU64::new(FIRST_SEQ),
             holes: AtomicU64::new(0),
-            books: Mutex::new(Ledger { pruned: 0, settled: FIRST_SEQ }),
+            books: Mutex::new(Ledger { pruned: 0, gone: 0, settled: FIRST_SEQ }),
         }
     }
 
@@ -181,7 +186,15 @@ impl Retention {
             self.holes.store(next - low - present, Ordering::Release);
         }
         self.raise(low, shards);
+        self.give_back(ledger, next, present);
         Books { next, low, present, pruned: ledger.pruned }
+    }
+
+    /// Gives back the room of what has gone since the last time.
+    fn give_back(&self, ledger: &mut Ledger, next: u64, present: u64) {
+        let gone = next - FIRST_SEQ - present;
+        self.room.release(gone.saturating_sub(ledger.gone));
+        ledger.gone = ledger.gone.max(gone);
     }
 
     /// Sets the mark and retires the segments that lie wholly below it.
@@ -199,7 +212,7 @@ impl Retention {
     /// Removes every event that is there now and is older than `time`; how many those were.
     pub(crate) fn prune_before(&self, time: i64, shards: &[Shard], frontier: &Frontier) -> u64 {
         let mut ledger = lock(&self.books);
-        let Books { next, low, .. } = self.settle_locked(&mut ledger, shards, frontier);
+        let Books { next, low, present, .. } = self.settle_locked(&mut ledger, shards, frontier);
         // From here until the books are right again readers wait for us rather than work the mark out.
         self.holes.store(1, Ordering::Release);
         let mut removed = 0;
@@ -213,6 +226,7 @@ impl Retention {
         let low = first_live(shards, low, next);
         self.holes.store(next - low - count(shards, low, next), Ordering::Release);
         self.raise(low, shards);
+        self.give_back(&mut ledger, next, present - removed);
         removed
     }
 }

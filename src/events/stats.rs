@@ -2,21 +2,34 @@
 
 use serde::Serialize;
 
-/// What a store holds and what has become of the rest. `stored = events + dropped_oldest + pruned`.
+use super::overflow::Overflow;
+
+/// What a store holds and what has become of the rest. `stored = events + dropped_oldest + pruned`, and
+/// `offered = stored + refused + dropped_newest + repeated`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct EventStats {
+    /// Events handed to the store.
+    pub offered: u64,
     /// Events that are there now.
     pub events: u64,
     /// Events stored since the store was opened.
     pub stored: u64,
     /// Events refused: invalid, duplicate or beyond a limit. A refused batch counts all its events.
     pub refused: u64,
+    /// Those of the refused events for which the store had no room.
+    pub refused_full: u64,
+    /// New events dropped because the store was full.
+    pub dropped_newest: u64,
+    /// Events that were stored already and got the receipt of the first time.
+    pub repeated: u64,
     /// Events dropped because the store held `max_events`.
     pub dropped_oldest: u64,
     /// Events removed by `prune_before`.
     pub pruned: u64,
     /// The most events that are held, if there is a bound.
     pub max_events: Option<u64>,
+    /// What an append does that finds the store full.
+    pub overflow_strategy: Overflow,
     /// The position that the next event gets.
     pub next_seq: u64,
     /// Every event below this position can be read.

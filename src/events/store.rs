@@ -6,12 +6,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::again::OnDuplicate;
 use super::cursor::Cursor;
 use super::frontier::{FIRST_SEQ, Frontier};
 use super::ids::Ids;
-use super::model::{ACCEPTED, EventRef, EventType, NewEvent, Receipt, TypeId};
+use super::model::{ACCEPTED, DROPPED, EventRef, EventType, NewEvent, Receipt, TypeId};
 use super::names::Names;
 use super::options::EventStoreOptions;
+use super::overflow::{Overflow, Refusal, Room};
 use super::query::{self, Query};
 use super::record::Draft;
 use super::recycle::Pool;
@@ -61,6 +63,9 @@ pub struct EventStore {
     /// Tells type handles of one store from those of another.
     number: u32,
     refused: AtomicU64,
+    refused_full: AtomicU64,
+    dropped_newest: AtomicU64,
+    repeated: AtomicU64,
 }
 
 /// The ids of an event's type and node.
@@ -68,6 +73,17 @@ pub struct EventStore {
 pub(super) struct Interned {
     pub(super) kind: u32,
     pub(super) node: u32,
+}
+
+/// How an append treats a full store.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// As the strategy says.
+    Waiting,
+    /// As the strategy says, without waiting.
+    AtOnce,
+    /// It has room reserved.
+    Reserved,
 }
 
 /// The clocks at one moment.
@@ -91,7 +107,7 @@ impl EventStore {
             shards: (0..shards).map(|_| Shard::new()).collect(),
             frontier: Frontier::new(shards),
             ids: Ids::new(),
-            retention: Retention::new(options.max_events),
+            retention: Retention::new(Room::new(options.overflow, options.block_timeout, options.max_events)),
             shared: Arc::new(Shared { names: Names::new()?, pool: Pool::new(shape) }),
             shape,
             clock,
@@ -99,19 +115,91 @@ impl EventStore {
             options,
             number: STORES.fetch_add(1, Ordering::Relaxed),
             refused: AtomicU64::new(0),
+            refused_full: AtomicU64::new(0),
+            dropped_newest: AtomicU64::new(0),
+            repeated: AtomicU64::new(0),
         })
     }
 
     /// Stores one event. When this has returned, every query that starts finds it.
+    ///
+    /// What happens when the store is full is its [`Overflow`] strategy; only [`Overflow::Block`] ever waits.
     pub fn append(&self, event: &NewEvent<'_>) -> Result<Receipt> {
-        let result = self.append_one(event);
-        if result.is_err() {
-            self.count_refused(1);
-        }
-        result
+        self.append_in(Manner::Waiting, event)
     }
 
-    fn append_one(&self, event: &NewEvent<'_>) -> Result<Receipt> {
+    /// Like [`EventStore::append`] and never waits: where it would, it fails with `store_full`.
+    pub fn append_at_once(&self, event: &NewEvent<'_>) -> Result<Receipt> {
+        self.append_in(Manner::AtOnce, event)
+    }
+
+    /// Stores what must not be lost to a strategy: changes of configuration.
+    pub(crate) fn append_reserved(&self, event: &NewEvent<'_>) -> Result<Receipt> {
+        self.append_in(Manner::Reserved, event)
+    }
+
+    fn append_in(&self, manner: Manner, event: &NewEvent<'_>) -> Result<Receipt> {
+        match self.append_one(event, manner) {
+            Ok(receipt) => Ok(receipt),
+            Err(refusal) => {
+                let again = || self.append_one(event, manner);
+                let dropped = || Ok(self.dropped(event));
+                self.overflow(manner, 1, refusal, again, dropped)
+            }
+        }
+    }
+
+    /// Does with so many events, for which there was no room, what the strategy says; counts what is lost.
+    pub(super) fn overflow<T>(
+        &self,
+        manner: Manner,
+        events: u64,
+        refusal: Refusal,
+        mut again: impl FnMut() -> std::result::Result<T, Refusal>,
+        dropped: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let room = &self.retention.room;
+        let (mut refusal, mut until) = (refusal, None);
+        loop {
+            let lack = match refusal {
+                Refusal::Wrong(error) => {
+                    self.refused.fetch_add(events, Ordering::Relaxed);
+                    return Err(error);
+                }
+                Refusal::Full => None,
+                Refusal::OutOfMemory(error) => Some(error),
+            };
+            if room.strategy() == Overflow::DropNewest && manner != Manner::Reserved {
+                let result = dropped();
+                let count = if result.is_ok() { &self.dropped_newest } else { &self.refused };
+                count.fetch_add(events, Ordering::Relaxed);
+                return result;
+            }
+            let waits = room.strategy() == Overflow::Block && manner == Manner::Waiting;
+            if waits && !room.hopeless(events) {
+                let until = *until.get_or_insert_with(|| room.patience());
+                // The moment comes before the look, so that what is freed in between ends the wait at once.
+                let moment = room.freed.moment();
+                match again() {
+                    Ok(stored) => return Ok(stored),
+                    Err(next) => refusal = next,
+                }
+                if matches!(refusal, Refusal::Wrong(_)) || room.freed.wait(moment, until) {
+                    continue;
+                }
+            }
+            self.refused.fetch_add(events, Ordering::Relaxed);
+            self.refused_full.fetch_add(events, Ordering::Relaxed);
+            return Err(lack.unwrap_or_else(|| room.full(events)));
+        }
+    }
+
+    /// The receipt of an event that is dropped. It has an id, by which it will not be found.
+    pub(super) fn dropped(&self, event: &NewEvent<'_>) -> Receipt {
+        Receipt { level: DROPPED, event_id: event.event_id.unwrap_or_else(|| self.generate_id()), seq: 0 }
+    }
+
+    fn append_one(&self, event: &NewEvent<'_>, manner: Manner) -> std::result::Result<Receipt, Refusal> {
         validate::check(event, self.options.max_data_bytes)?;
         let interned = self.intern(event)?;
         if event.event_id.is_none() {
@@ -121,7 +209,10 @@ impl EventStore {
         let (id, _held) = match event.event_id {
             Some(id) => {
                 let held = self.ids.lock(id);
-                self.refuse_duplicate(id)?;
+                if let Some(receipt) = self.duplicate(event, id)? {
+                    self.repeated.fetch_add(1, Ordering::Relaxed);
+                    return Ok(receipt);
+                }
                 (Some(id), held)
             }
             None if self.ids.scattered() => {
@@ -130,6 +221,7 @@ impl EventStore {
             }
             None => (None, None),
         };
+        let claim = self.retention.room.claim(1, manner == Manner::Reserved).ok_or(Refusal::Full)?;
         let number = of_this_thread(self.shards.len());
         let shard = self.shards.get(number).ok_or_else(no_shard)?;
         let mut rotated = false;
@@ -147,7 +239,7 @@ impl EventStore {
                 rotated = true;
                 active.insert(fresh).stage(&draft, hash)
             };
-            let (Some(writer), Some(index)) = (active.as_mut(), index) else { return Err(no_shard()) };
+            let (Some(writer), Some(index)) = (active.as_mut(), index) else { return Err(no_shard().into()) };
             let flight = self.frontier.begin(number, 1).ok_or_else(no_shard)?;
             let seq = flight.first();
             let event_id = id.unwrap_or_else(|| self.ids.draw(1));
@@ -155,7 +247,8 @@ impl EventStore {
             writer.publish();
             Receipt { level: ACCEPTED, event_id, seq }
         };
-        if rotated {
+        claim.keep();
+        if rotated || (manner == Manner::Reserved && self.retention.room.beyond_ceiling()) {
             self.retention.make_room(&self.shards, &self.frontier);
         }
         Ok(receipt)
@@ -198,27 +291,20 @@ impl EventStore {
         self.options.max_data_bytes
     }
 
-    pub(super) fn count_refused(&self, n: u64) {
-        self.refused.fetch_add(n, Ordering::Relaxed);
+    pub(super) fn on_duplicate(&self) -> OnDuplicate {
+        self.options.on_duplicate
     }
 
-    /// Fails if an event of this id is there. The caller holds the id's stripe.
-    pub(super) fn refuse_duplicate(&self, id: u64) -> Result<()> {
-        if self.ids.note(id) {
-            // The store may have drawn this id for an event that is just being appended.
-            self.frontier.settled();
-        }
-        if !self.holds(id) {
-            return Ok(());
-        }
-        Err(Error::new(Code::DuplicateEventId, format!("event_id {id} is stored already"))
-            .with("event_id", id))
+    pub(super) fn count_repeated(&self, events: u64) {
+        self.repeated.fetch_add(events, Ordering::Relaxed);
     }
 
-    fn holds(&self, id: u64) -> bool {
+    /// The event of this id that is there.
+    pub(super) fn holds(&self, id: u64) -> Option<EventRef> {
         let low = self.low();
         let present = |segment: &Segment, index, seq| seq >= low && !is_dead(segment, index);
-        self.shards.iter().any(|shard| shard.find(id, present).is_some())
+        let found = self.shards.iter().find_map(|shard| shard.find(id, present));
+        found.and_then(|(segment, index)| EventRef::new(segment, index))
     }
 
     /// An id that no event has, with its stripe held.
@@ -226,7 +312,7 @@ impl EventStore {
         loop {
             let id = self.ids.draw(1);
             let held = self.ids.lock(id);
-            if !self.holds(id) {
+            if self.holds(id).is_none() {
                 return (id, held);
             }
         }
@@ -249,11 +335,7 @@ impl EventStore {
 
     /// The event of this id, or `data_not_found`.
     pub fn get(&self, id: u64) -> Result<EventRef> {
-        let low = self.low();
-        let present = |segment: &Segment, index, seq| seq >= low && !is_dead(segment, index);
-        let found = self.shards.iter().find_map(|shard| shard.find(id, present));
-        let event = found.and_then(|(segment, index)| EventRef::new(segment, index));
-        let event = event.ok_or_else(|| {
+        let event = self.holds(id).ok_or_else(|| {
             Error::new(Code::DataNotFound, format!("no event has the id {id}; it may have been dropped"))
                 .with("event_id", id)
         })?;
@@ -290,13 +372,21 @@ impl EventStore {
             }
         }
         let stored = books.next - FIRST_SEQ;
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let (refused, dropped_newest, repeated) =
+            (read(&self.refused), read(&self.dropped_newest), read(&self.repeated));
         EventStats {
+            offered: stored + refused + dropped_newest + repeated,
             events: books.present,
             stored,
-            refused: self.refused.load(Ordering::Relaxed),
+            refused,
+            refused_full: read(&self.refused_full),
+            dropped_newest,
+            repeated,
             dropped_oldest: stored - books.present - books.pruned,
             pruned: books.pruned,
             max_events: self.options.max_events,
+            overflow_strategy: self.options.overflow,
             next_seq: books.next,
             frontier: self.frontier.stable(),
             oldest_seq: books.low,

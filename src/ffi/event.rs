@@ -35,6 +35,8 @@ pub const ESF_ENCODING_RAW: esf_encoding = 3;
 /// How safe an event is: one of the `ESF_LEVEL_` constants.
 pub type esf_level = u32;
 
+/// The store was full and its strategy is `drop_newest`: the event is not there, and its `seq` is 0.
+pub const ESF_LEVEL_DROPPED: esf_level = 0;
 /// The event is in memory: every query that starts from now on finds it.
 pub const ESF_LEVEL_ACCEPTED: esf_level = 1;
 
@@ -171,10 +173,13 @@ pub unsafe extern "C" fn esf_event_type_free(r#type: *mut esf_event_type) -> esf
 
 /// Appends an event. When the call returns, every query that starts from now on finds it.
 ///
-/// `out_receipt` may be NULL.
+/// `out_receipt` may be NULL. When the store is full the instance's `overflow_strategy` decides: the oldest
+/// events make room, or this one is dropped and its receipt says `ESF_LEVEL_DROPPED`, or the call fails, or it
+/// waits for room up to `block_timeout_ms`. With `on_duplicate` at `return`, an event that is stored already is
+/// answered like the first time.
 ///
 /// Errors: ESF_E_INVALID_EVENT_TYPE, ESF_E_DATA_TOO_LARGE, ESF_E_INVALID_UTF8 and ESF_E_INVALID_INPUT, each
-/// naming the field; ESF_E_DUPLICATE_EVENT_ID; ESF_E_RESOURCE_EXHAUSTED.
+/// naming the field; ESF_E_DUPLICATE_EVENT_ID; ESF_E_STORE_FULL; ESF_E_RESOURCE_EXHAUSTED.
 /// Threads: any, concurrently.
 /// Ownership: the event is copied.
 #[unsafe(no_mangle)]

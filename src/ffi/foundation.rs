@@ -9,7 +9,8 @@
 //!   "namespace": "shop",
 //!   "node": "web-1",
 //!   "config": {"ai": {"planning": {"sampling_rate": 0.5}}},
-//!   "event_store": {"max_events": 2000000, "shards": 2, "max_data_bytes": 1000000},
+//!   "event_store": {"max_events": 2000000, "overflow_strategy": "drop_oldest", "on_duplicate": "error",
+//!                   "block_timeout_ms": 100, "shards": 2, "max_data_bytes": 1000000},
 //!   "telemetry": {"max_series": 100000, "max_series_per_metric": 20000}
 //! }
 //! ```

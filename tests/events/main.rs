@@ -1,4 +1,5 @@
 //! The event store as its users see it: against a naive model, and under threads.
 
+mod bounds;
 mod model;
 mod threads;

@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use elixirscope_foundation::error::Code;
 use elixirscope_foundation::events::{
-    EventStore, EventStoreOptions, ID_LIMIT, NewEvent, Order, Query, Receipt,
+    DROPPED, EventStore, EventStoreOptions, ID_LIMIT, NewEvent, OnDuplicate, Order, Overflow, Query, Receipt,
 };
 use elixirscope_foundation::runtime::clock::{AnchoredClock, Clock, SimClock};
 use proptest::prelude::*;
@@ -53,12 +54,51 @@ struct Model {
     dropped: u64,
     pruned: u64,
     refused: u64,
+    /// Of these, for want of room.
+    full: u64,
+    newest: u64,
+    repeated: u64,
+    offered: u64,
     max: usize,
+    bounds: Bounds,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Bounds {
+    overflow: Overflow,
+    on_duplicate: OnDuplicate,
 }
 
 impl Model {
     fn has(&self, id: u64) -> bool {
         self.present.iter().any(|event| event.id == id)
+    }
+
+    /// The stored event that answers this one, where such events are answered.
+    fn answer(&self, spec: &Spec) -> Option<&Kept> {
+        let stored = self.present.iter().find(|event| Some(event.id) == spec.id)?;
+        let same = stored.kind == spec.kind
+            && spec.time.is_none_or(|time| time == stored.time)
+            && stored.correlation == spec.correlation
+            && stored.data == data(spec);
+        (same && self.bounds.on_duplicate == OnDuplicate::Return).then_some(stored)
+    }
+
+    /// Whether the store, which drops nothing by itself, has no room for so many more.
+    fn lacks_room(&self, events: usize) -> bool {
+        self.bounds.overflow != Overflow::DropOldest && events > 0 && self.present.len() + events > self.max
+    }
+
+    /// Counts events for which there was no room; they are answered like this.
+    fn lose(&mut self, events: usize, answer: Result<&[Receipt], Code>) {
+        if self.bounds.overflow == Overflow::DropNewest {
+            assert!(answer.unwrap().iter().all(|receipt| receipt.level == DROPPED && receipt.seq == 0));
+            self.newest += events as u64;
+        } else {
+            assert_eq!(answer.unwrap_err(), Code::StoreFull);
+            self.refused += events as u64;
+            self.full += events as u64;
+        }
     }
 
     fn accept(&mut self, specs: &[Spec], receipts: &[Receipt], now: i64, version: u64) {
@@ -80,7 +120,7 @@ impl Model {
                 data: data(spec),
             });
         }
-        while self.present.len() > self.max {
+        while self.bounds.overflow == Overflow::DropOldest && self.present.len() > self.max {
             self.present.remove(0);
             self.dropped += 1;
         }
@@ -131,12 +171,12 @@ fn spec() -> impl Strategy<Value = Spec> {
         prop_oneof![4 => Just(None), 2 => (900_i64..1_400).prop_map(Some), 1 => any::<i64>().prop_map(Some)];
     let correlation = prop_oneof![1 => Just(None), 2 => (0..CORRELATIONS.len()).prop_map(Some)];
     let size = prop_oneof![6 => 0_usize..60, 1 => 800_usize..2_500];
-    (0..TYPES.len(), id, time, correlation, size).prop_map(|(kind, id, time, correlation, size)| Spec {
-        kind,
-        id,
-        time,
-        correlation,
-        size,
+    (0..TYPES.len(), id, time, correlation, size).prop_map(|(kind, id, time, correlation, size)| match id {
+        // Some ids always mean the same event, so that events are sent again.
+        Some(id) if id % 2 == 0 => {
+            Spec { kind: id as usize % TYPES.len(), id: Some(id), time: None, correlation: None, size: 3 }
+        }
+        _ => Spec { kind, id, time, correlation, size },
     })
 }
 
@@ -226,9 +266,91 @@ fn found(store: &EventStore, query: &Query) -> Vec<Kept> {
     found
 }
 
-fn history(max: usize, shards: usize, segment_events: u32, steps: Vec<Step>) {
+fn append(model: &mut Model, store: &EventStore, spec: Spec, elsewhere: bool, (now, stamp): (i64, u64)) {
+    let data = data(&spec);
+    let answer = run(elsewhere, || store.append(&new_event(&spec, &data)));
+    model.offered += 1;
+    match answer {
+        Ok(receipt) if model.answer(&spec).is_some() => {
+            let stored = model.answer(&spec).unwrap();
+            assert_eq!((receipt.level, receipt.event_id, receipt.seq), (1, stored.id, stored.seq));
+            model.repeated += 1;
+        }
+        answer if !spec.id.is_some_and(|id| model.has(id)) && model.lacks_room(1) => {
+            let receipts = answer.map(|receipt| [receipt]).map_err(|error| error.code());
+            model.lose(1, receipts.as_ref().map(|r| &r[..]).map_err(|code| *code));
+        }
+        Ok(receipt) => {
+            assert!(spec.id.is_none_or(|id| !model.has(id)), "a duplicate was taken: {spec:?}");
+            model.accept(&[spec], &[receipt], now, stamp);
+        }
+        Err(error) => {
+            assert_eq!(error.code(), Code::DuplicateEventId);
+            assert!(model.has(spec.id.unwrap()), "{error}");
+            model.refused += 1;
+        }
+    }
+}
+
+fn batch(
+    model: &mut Model,
+    store: &EventStore,
+    specs: &[Spec],
+    bad: Option<usize>,
+    elsewhere: bool,
+    (now, stamp): (i64, u64),
+) {
+    let data: Vec<Vec<u8>> = specs.iter().map(data).collect();
+    let mut events: Vec<_> = specs.iter().zip(&data).map(|(s, d)| new_event(s, d)).collect();
+    let bad = bad.filter(|index| *index < events.len());
+    if let Some(index) = bad {
+        events[index].parent_id = Some(0);
+    }
+    let ids: Vec<_> = specs.iter().map(|spec| spec.id).collect();
+    let clash = |i: &usize| {
+        let stored = |id| model.has(id) && model.answer(&specs[*i]).is_none();
+        ids[*i].is_some_and(|id| stored(id) || ids[..*i].contains(&Some(id)))
+    };
+    let clashes: Vec<usize> = (0..ids.len()).filter(clash).collect();
+    let new: Vec<usize> = (0..specs.len()).filter(|i| model.answer(&specs[*i]).is_none()).collect();
+    let fine = bad.is_none() && clashes.is_empty();
+    model.offered += events.len() as u64;
+    match run(elsewhere, || store.append_batch(&events)) {
+        answer if fine && model.lacks_room(new.len()) => {
+            let answer = answer.map_err(|error| error.code());
+            model.lose(events.len(), answer.as_deref().map_err(|code| *code));
+        }
+        Ok(receipts) => {
+            assert!(fine, "a bad batch was taken");
+            for (spec, receipt) in specs.iter().zip(&receipts) {
+                if let Some(stored) = model.answer(spec) {
+                    assert_eq!((receipt.event_id, receipt.seq), (stored.id, stored.seq));
+                    model.repeated += 1;
+                }
+            }
+            let (specs, receipts): (Vec<_>, Vec<_>) =
+                new.iter().map(|i| (specs[*i].clone(), receipts[*i])).unzip();
+            model.accept(&specs, &receipts, now, stamp);
+        }
+        Err(error) => {
+            let index = error.context()["index"].as_u64().unwrap() as usize;
+            if let Some(bad) = bad {
+                assert_eq!((error.code(), index), (Code::InvalidInput, bad));
+            } else {
+                assert_eq!(error.code(), Code::DuplicateEventId);
+                assert!(clashes.contains(&index), "{error} {clashes:?}");
+            }
+            model.refused += events.len() as u64;
+        }
+    }
+}
+
+fn history(bounds: Bounds, max: usize, shards: usize, segment_events: u32, steps: Vec<Step>) {
     let options = EventStoreOptions {
         max_events: Some(max as u64),
+        overflow: bounds.overflow,
+        block_timeout: Duration::ZERO,
+        on_duplicate: bounds.on_duplicate,
         shards: Some(shards),
         segment_events: Some(segment_events),
         segment_bytes: Some(1_024),
@@ -237,52 +359,14 @@ fn history(max: usize, shards: usize, segment_events: u32, steps: Vec<Step>) {
     let clock = Arc::new(SimClock::new(1_000));
     let version = Arc::new(AtomicU64::new(1));
     let store = EventStore::open(options, AnchoredClock::new(clock.clone(), 0), version.clone()).unwrap();
-    let mut model = Model { max, ..Model::default() };
+    let mut model = Model { max, bounds, ..Model::default() };
     for step in steps {
         let now = clock.wall_ns();
         let stamp = version.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
         match step {
-            Step::Append { spec, elsewhere } => {
-                let data = data(&spec);
-                match run(elsewhere, || store.append(&new_event(&spec, &data))) {
-                    Ok(receipt) => {
-                        assert!(spec.id.is_none_or(|id| !model.has(id)), "a duplicate was taken: {spec:?}");
-                        model.accept(&[spec], &[receipt], now, stamp);
-                    }
-                    Err(error) => {
-                        assert_eq!(error.code(), Code::DuplicateEventId);
-                        assert!(model.has(spec.id.unwrap()), "{error}");
-                        model.refused += 1;
-                    }
-                }
-            }
+            Step::Append { spec, elsewhere } => append(&mut model, &store, spec, elsewhere, (now, stamp)),
             Step::Batch { specs, bad, elsewhere } => {
-                let data: Vec<Vec<u8>> = specs.iter().map(data).collect();
-                let mut events: Vec<_> = specs.iter().zip(&data).map(|(s, d)| new_event(s, d)).collect();
-                let bad = bad.filter(|index| *index < events.len());
-                if let Some(index) = bad {
-                    events[index].parent_id = Some(0);
-                }
-                let ids: Vec<_> = specs.iter().map(|spec| spec.id).collect();
-                let clash =
-                    |i: &usize| ids[*i].is_some_and(|id| model.has(id) || ids[..*i].contains(&Some(id)));
-                let clashes: Vec<usize> = (0..ids.len()).filter(clash).collect();
-                match run(elsewhere, || store.append_batch(&events)) {
-                    Ok(receipts) => {
-                        assert!(bad.is_none() && clashes.is_empty(), "a bad batch was taken");
-                        model.accept(&specs, &receipts, now, stamp);
-                    }
-                    Err(error) => {
-                        let index = error.context()["index"].as_u64().unwrap() as usize;
-                        if let Some(bad) = bad {
-                            assert_eq!((error.code(), index), (Code::InvalidInput, bad));
-                        } else {
-                            assert_eq!(error.code(), Code::DuplicateEventId);
-                            assert!(clashes.contains(&index), "{error} {clashes:?}");
-                        }
-                        model.refused += events.len() as u64;
-                    }
-                }
+                batch(&mut model, &store, &specs, bad, elsewhere, (now, stamp));
             }
             Step::Prune(time) => assert_eq!(store.prune_before(time).unwrap(), model.prune(time)),
             Step::Find(query) => assert_eq!(found(&store, &query), model.find(&query), "{query:?}"),
@@ -301,6 +385,12 @@ fn history(max: usize, shards: usize, segment_events: u32, steps: Vec<Step>) {
             (stats.stored, stats.dropped_oldest, stats.pruned, stats.refused),
             (model.stored, model.dropped, model.pruned, model.refused)
         );
+        assert_eq!(
+            (stats.refused_full, stats.dropped_newest, stats.repeated),
+            (model.full, model.newest, model.repeated)
+        );
+        assert_eq!(stats.offered, model.offered, "nothing is lost uncounted");
+        assert_eq!(model.offered, model.stored + model.refused + model.newest + model.repeated);
         assert_eq!((stats.frontier, stats.next_seq), (model.stored + 1, model.stored + 1));
         if let Some(first) = model.present.first() {
             assert!(stats.oldest_seq <= first.seq);
@@ -317,11 +407,18 @@ proptest! {
 
     #[test]
     fn any_history_agrees_with_the_naive_model(
+        overflow in prop_oneof![
+            3 => Just(Overflow::DropOldest),
+            1 => Just(Overflow::DropNewest),
+            1 => Just(Overflow::Error),
+            1 => Just(Overflow::Block),
+        ],
+        on_duplicate in prop_oneof![Just(OnDuplicate::Error), Just(OnDuplicate::Return)],
         max in prop_oneof![1_usize..40, Just(10_000)],
         shards in 1_usize..4,
         segment_events in 1_u32..9,
         steps in prop::collection::vec(step(), 1..80),
     ) {
-        history(max, shards, segment_events, steps);
+        history(Bounds { overflow, on_duplicate }, max, shards, segment_events, steps);
     }
 }

@@ -69,7 +69,7 @@ defmodule ElixirScope.Foundation.Error.Table do
       "The disk is full"
     },
     {
-      "2203 S203 store_full system resources high fixed_delay reserved",
+      "2203 S203 store_full system resources high fixed_delay 0.1.0",
       "The event store is full"
     },
     {
