@@ -62,8 +62,9 @@ lint: ## formatters and linters of every language, and the rules of the tree
 	@scripts/need.sh rust clang-format shellcheck
 	@scripts/lint.sh
 
-demo: demo-elixir ## a real program traced through Elixir, then what it wrote read by C
-	@scripts/demo_c.sh build/demo/trace.jsonl '"correlation_id":"([^"]+)"'
+demo: ## a real program traced through Elixir, then what it wrote read by C
+	@scripts/need.sh rust gcc elixir
+	@scripts/demo.sh build/demo/trace.jsonl
 
 demo-elixir: ## the Elixir half of the demo
 	@scripts/need.sh rust gcc elixir
