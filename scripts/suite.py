@@ -20,11 +20,11 @@ LOGS = os.path.join(ROOT, "build", "suite")
 
 # (target, whether it must print counts, seconds after which it is hanging)
 STEPS = [
-    ("lint", False, 900),
-    ("test-rust", True, 900),
-    ("test-models", True, 900),
-    ("test-c", True, 900),
-    ("test-elixir", True, 900),
+    ("lint", False, 1800),
+    ("test-rust", True, 1800),
+    ("test-models", True, 1800),
+    ("test-c", True, 1800),
+    ("test-elixir", True, 1800),
 ]
 
 COUNTS = [
