@@ -82,8 +82,11 @@ impl Run {
     fn open(pending: Pending, filter: &Filter) -> Self {
         let Pending { segment, low, high, .. } = pending;
         let sorted = filter.order == Order::Seq || segment.in_time_order(high);
-        let range =
-            if segment.in_time_order(high) { narrow(&segment, low..high, filter.times) } else { low..high };
+        let range = if filter.bounded_in_time() && segment.in_time_order(high) {
+            narrow(&segment, low..high, filter.times)
+        } else {
+            low..high
+        };
         let todo = if filter.correlation.is_some() {
             Todo::List(collect(
                 &segment,
