@@ -89,6 +89,18 @@ impl<'a> Reader<'a> {
             let message = format!("the Erlang term is nested more than {MAX_DEPTH} deep");
             return Err(Error::new(Code::TooDeep, message).with("limit", MAX_DEPTH).with("offset", self.at));
         }
+        // Only what nests is recursive, and in as small frames as may be: a host's thread can have little stack.
+        match self.bytes.get(self.at) {
+            Some(104 | 105) => self.tuple(depth),
+            Some(108) => self.list(depth),
+            Some(116) => self.map(depth),
+            _ => self.leaf(),
+        }
+    }
+
+    /// A term without terms in it.
+    #[inline(never)]
+    fn leaf(&mut self) -> Result<Value> {
         let start = self.at;
         let tag = self.u8()?;
         Ok(match tag {
@@ -129,22 +141,14 @@ impl<'a> Reader<'a> {
                 let size = self.u16()?;
                 self.take(size)?.iter().map(|byte| Value::from(*byte)).collect()
             }
-            104 => {
-                let size = usize::from(self.u8()?);
-                self.terms(size, depth)?.into()
-            }
-            105 => {
-                let size = self.count()?;
-                self.terms(size, depth)?.into()
-            }
-            108 => self.list(depth)?,
-            116 => self.map(depth)?,
             88 | 103 => self.pid(tag)?,
             89 | 102 | 120 => self.port(tag)?,
             90 | 101 | 114 => self.reference(tag)?,
             113 => {
-                let (module, function) = (self.atom()?, self.atom()?);
-                let arity = self.term(depth + 1)?;
+                let (module, function, [small, arity]) = (self.atom()?, self.atom()?, self.array()?);
+                if small != 97 {
+                    return Err(wrong("an arity is not a small integer", start));
+                }
                 json!({"$fun": format!("{module}.{function}/{arity}")})
             }
             112 => self.fun()?,
@@ -152,47 +156,53 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn terms(&mut self, count: usize, depth: usize) -> Result<Vec<Value>> {
-        (0..count).map(|_| self.term(depth + 1)).collect()
+    fn terms(&mut self, count: usize, depth: usize) -> Result<Value> {
+        let mut items = Vec::new();
+        for _ in 0..count {
+            items.push(self.term(depth + 1)?);
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn tuple(&mut self, depth: usize) -> Result<Value> {
+        let count = if self.u8()? == 104 { usize::from(self.u8()?) } else { self.count()? };
+        self.terms(count, depth)
     }
 
     fn list(&mut self, depth: usize) -> Result<Value> {
+        self.u8()?;
         let count = self.count()?;
         let items = self.terms(count, depth)?;
         if self.bytes.get(self.at) == Some(&106) {
             self.at += 1;
-            return Ok(items.into());
+            return Ok(items);
         }
         let tail = self.term(depth + 1)?;
-        Ok(json!({"$improper": {"items": items, "tail": tail}}))
+        Ok(members([("$improper", members([("items", items), ("tail", tail)]))]))
     }
 
     fn map(&mut self, depth: usize) -> Result<Value> {
+        self.u8()?;
         let count = self.count()?;
         let mut pairs = Vec::new();
         let mut plain = true;
         for _ in 0..count {
-            // An atom or a text: what a key of JSON can stand for.
-            let named = matches!(self.bytes.get(self.at), Some(100 | 115 | 118 | 119 | 109));
-            let key = if named && self.bytes.get(self.at) != Some(&109) {
-                Value::String(self.atom()?)
-            } else {
-                self.term(depth + 1)?
-            };
-            plain &= named && key.as_str().is_some_and(|key| !key.starts_with('$'));
+            let (key, named) = self.key(depth)?;
+            plain &= named;
             pairs.push((key, self.term(depth + 1)?));
         }
-        // `:a` and `"a"` are two keys in Erlang and one in JSON.
-        let mut seen = HashSet::with_capacity(pairs.len());
-        if plain && pairs.iter().all(|(key, _)| seen.insert(key.as_str())) {
-            let named = |(key, value)| match key {
-                Value::String(key) => Some((key, value)),
-                _ => None,
-            };
-            return Ok(pairs.into_iter().filter_map(named).collect::<Map<_, _>>().into());
-        }
-        let pairs: Vec<Value> = pairs.into_iter().map(|(key, value)| json!([key, value])).collect();
-        Ok(json!({"$map": pairs}))
+        Ok(object(pairs, plain))
+    }
+
+    /// A key, and whether it is an atom or a text that a key of JSON can stand for.
+    fn key(&mut self, depth: usize) -> Result<(Value, bool)> {
+        let key = match self.bytes.get(self.at) {
+            Some(100 | 115 | 118 | 119) => Value::String(self.atom()?),
+            Some(109) => self.leaf()?,
+            _ => return Ok((self.term(depth + 1)?, false)),
+        };
+        let named = key.as_str().is_some_and(|key| !key.starts_with('$'));
+        Ok((key, named))
     }
 
     /// The text of an atom, tag included.
@@ -277,6 +287,28 @@ impl<'a> Reader<'a> {
         self.at = end.ok_or_else(|| wrong("a fun's size is wrong", start))?;
         Ok(json!({"$fun": format!("{module}.#{index}/{arity}")}))
     }
+}
+
+/// An object of these members, which are moved: `json!` would copy all that is in them at each level.
+fn members<const N: usize>(members: [(&str, Value); N]) -> Value {
+    members.into_iter().map(|(key, value)| (key.to_owned(), value)).collect::<Map<_, _>>().into()
+}
+
+/// A map whose keys are all plain, or not.
+#[inline(never)]
+fn object(pairs: Vec<(Value, Value)>, plain: bool) -> Value {
+    // `:a` and `"a"` are two keys in Erlang and one in JSON.
+    let mut seen = HashSet::with_capacity(pairs.len());
+    if plain && pairs.iter().all(|(key, _)| seen.insert(key.as_str())) {
+        let named = |(key, value)| match key {
+            Value::String(key) => Some((key, value)),
+            _ => None,
+        };
+        return pairs.into_iter().filter_map(named).collect::<Map<_, _>>().into();
+    }
+    let pair = |(key, value)| Value::Array(vec![key, value]);
+    let pairs: Vec<Value> = pairs.into_iter().map(pair).collect();
+    members([("$map", pairs.into())])
 }
 
 fn float(value: f64) -> Value {
@@ -393,7 +425,7 @@ mod tests {
 
     #[test]
     fn damaged_terms_are_errors_that_say_where() {
-        let cases: [(&[u8], &str); 9] = [
+        let cases: [(&[u8], &str); 10] = [
             (&[], "ends too early"),
             (&[130, 97, 1], "byte 131"),
             (&[131, 80, 0, 0, 0, 1, 0], "compressed"),
@@ -403,6 +435,7 @@ mod tests {
             (&[131, 108, 255, 255, 255, 255, 97], "count is larger"),
             (&[131, 112, 0, 0, 0, 1, 1], "ends too early"),
             (&[131, 113, 97, 1], "an atom was expected"),
+            (&[131, 113, 119, 1, b'm', 119, 1, b'f', 98, 0], "an arity is not"),
         ];
         for (bytes, text) in cases {
             let error = etf_to_json(bytes).unwrap_err();
@@ -411,6 +444,35 @@ mod tests {
         }
         let deep = [&[131][..], &[104, 1].repeat(100_000), &[106]].concat();
         assert_eq!(etf_to_json(&deep).unwrap_err().code(), Code::TooDeep);
+    }
+
+    #[test]
+    fn the_deepest_term_is_read_with_the_stack_of_a_dirty_scheduler() {
+        let units: [&[u8]; 4] = [
+            &[104, 1],
+            &[108, 0, 0, 0, 1, 97, 1],
+            &[116, 0, 0, 0, 1, 97, 1],
+            &[116, 0, 0, 0, 1, 119, 1, b'k'],
+        ];
+        let read = move || {
+            for unit in units {
+                let term = [&[131][..], &unit.repeat(MAX_DEPTH), &[97, 7]].concat();
+                // Taken apart from the outside, so that only the reading is measured.
+                let mut value = etf_to_json(&term).unwrap();
+                while value.is_object() || value.is_array() {
+                    value = match value {
+                        Value::Object(map) => map.into_iter().next_back().unwrap().1,
+                        Value::Array(mut items) => items.pop().unwrap(),
+                        other => other,
+                    };
+                }
+                assert_eq!(value, 7);
+            }
+        };
+        // Erlang gives 320 KiB; what our caller has taken of it is left free here.
+        #[allow(clippy::disallowed_methods, reason = "the size of the stack is what this is about")]
+        let thread = std::thread::Builder::new().stack_size(256 << 10).spawn(read).unwrap();
+        thread.join().unwrap();
     }
 
     #[test]
