@@ -1,12 +1,15 @@
-# Traces a real program, the Elixir compiler at work on a real project (this binding's own sources), into the
-# event store, changes the sampling rate half-way, and reports what was found.
+# Traces a real program, the Elixir compiler at work on a real project (this binding's own sources, and Elixir's
+# standard library where its sources are installed), into the event store, changes the sampling rate half-way, and
+# reports what was found.
 #
-#     cd bindings/elixir && mix run ../../examples/elixir/trace_compile.exs [EVENTS.jsonl] [--rounds N]
+#     cd bindings/elixir && mix run ../../examples/elixir/trace_compile.exs [EVENTS.jsonl] [--rounds N] [--stdlib DIR]
+#
+# DIR is lib/elixir/lib of Elixir's sources; without it they are looked for where Elixir is installed.
 #
 # The tracer runs inside the traced processes, so the compiler goes as fast as the store takes its events: no
 # mailbox grows. Every call, return, spawn and exit becomes an event, correlated by the file being compiled.
 #
-# The sources are copied with another namespace, so that compiling them does not replace the modules that run.
+# The sources are copied under another namespace, so that compiling them does not replace the modules that run.
 
 alias ElixirScope.Foundation
 alias ElixirScope.Foundation.{Config, Events, Telemetry, Tracer}
@@ -57,13 +60,13 @@ defmodule TraceCompile do
   ]
 
   def run(argv) do
-    {opts, arguments} = OptionParser.parse!(argv, strict: [rounds: :integer, help: :boolean])
+    {opts, arguments} = OptionParser.parse!(argv, strict: [rounds: :integer, stdlib: :string, help: :boolean])
     if opts[:help], do: usage()
     output = List.first(arguments) || "trace_compile.jsonl"
     rounds = max(Keyword.get(opts, :rounds, 4), 2)
 
     start()
-    {sources, directory} = copy_sources()
+    {sources, directory} = copy_sources(opts[:stdlib] || Path.join(:code.lib_dir(:elixir), "lib"))
     Enum.each(@modules, &Code.ensure_loaded!/1)
     Code.compiler_options(ignore_module_conflict: true, no_warn_undefined: :all)
 
@@ -95,7 +98,7 @@ defmodule TraceCompile do
   defp start do
     Logger.configure(level: :warning)
     :ok = Application.stop(:elixir_scope)
-    Application.put_env(:elixir_scope, :event_store, %{max_events: 3_000_000})
+    Application.put_env(:elixir_scope, :event_store, %{max_events: 8_000_000})
     Application.put_env(:elixir_scope, :telemetry, %{max_series: 40_000, max_series_per_metric: 16_384})
     ok!(Foundation.initialize(), "start")
   end
@@ -297,22 +300,40 @@ defmodule TraceCompile do
     IO.puts("  tracer mailbox   none: the tracer is no process")
   end
 
-  # The sources under another namespace. The NIF's module stays away: it loads the library.
-  defp copy_sources do
+  # Modules that the compiler itself is made of: a second copy of them under another name means nothing.
+  @bootstrap ~w(code collectable enumerable exception inspect kernel macro module protocol system)
+
+  # The sources under another namespace.
+  defp copy_sources(stdlib) do
     directory = Path.join(System.tmp_dir!(), "trace_compile_#{System.pid()}")
     root = Path.expand("../../bindings/elixir/lib", __DIR__)
 
-    sources =
+    own =
       for file <- Path.wildcard(Path.join(root, "**/*.ex")), Path.basename(file) != "native.ex" do
-        copy = Path.join(directory, Path.relative_to(file, root))
-        File.mkdir_p!(Path.dirname(copy))
-        source = String.replace(File.read!(file), "ElixirScope", "TracedScope")
-        # Protocols are consolidated in this VM: their implementations would only be warned about.
-        File.write!(copy, String.replace(source, ~r/^defimpl .*?^end$/ms, ""))
-        copy
+        # The NIF's module stays away: it would load the library a second time.
+        copy(
+          file,
+          Path.join(directory, Path.relative_to(file, root)),
+          &String.replace(&1, "ElixirScope", "TracedScope")
+        )
       end
 
-    {sources, directory}
+    library =
+      for file <- Path.wildcard(Path.join(stdlib, "*.ex")), Path.basename(file, ".ex") not in @bootstrap do
+        rename = &String.replace(&1, ~r/^defmodule (?=[A-Z])/m, "defmodule TracedScope.Elixir.")
+        copy(file, Path.join([directory, "stdlib", Path.basename(file)]), rename)
+      end
+
+    found = if library == [], do: "not installed (see --stdlib)", else: "#{length(library)} files"
+    IO.puts("Sources: #{length(own)} files of this binding; Elixir's standard library: #{found}")
+    {own ++ library, directory}
+  end
+
+  defp copy(file, copy, rename) do
+    File.mkdir_p!(Path.dirname(copy))
+    # Protocols are consolidated in this VM: their implementations would only be warned about.
+    File.write!(copy, file |> File.read!() |> rename.() |> String.replace(~r/^defimpl .*?^end$/ms, ""))
+    copy
   end
 
   defp progress(done, all) do
@@ -328,7 +349,7 @@ defmodule TraceCompile do
   end
 
   defp usage do
-    IO.puts("usage: mix run trace_compile.exs [EVENTS.jsonl] [--rounds N]")
+    IO.puts("usage: mix run trace_compile.exs [EVENTS.jsonl] [--rounds N] [--stdlib DIR]")
     System.halt(0)
   end
 
