@@ -16,7 +16,7 @@ PROGRAM_LOG_PATTERN := ([a-z0-9][a-z0-9+.-]+):(amd64|arm64|all|i386)
 export PATH := $(CURDIR)/build/tools/usr/bin:$(PATH)
 
 .PHONY: help setup deps build header test test-rust test-models test-c test-elixir test-long lint \
-        demo demo-c demo-elixir bench bench-docs clean
+        demo demo-c demo-elixir bench bench-elixir bench-docs clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -80,6 +80,11 @@ bench: ## ours beside its floors, one process, medians of alternating rounds; JS
 	@scripts/need.sh rust gcc
 	@scripts/build_libraries.sh
 	$(CARGO) run --locked --release --package foundation-benches -- run
+	@$(MAKE) --no-print-directory bench-elixir
+
+bench-elixir: ## the Elixir rows, beside persistent_term, ETS, GenServer.call and :counters
+	@scripts/need.sh rust gcc elixir
+	cd bindings/elixir && MIX_ENV=prod mix run bench/run.exs --json ../../target/bench/elixir.json
 
 bench-docs: ## write docs/performance.md from what `make bench` measured last
 	$(CARGO) run --locked --release --package foundation-benches -- report docs/performance.md

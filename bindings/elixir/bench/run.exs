@@ -34,13 +34,14 @@ defmodule Bench do
     total = length(rows)
 
     results =
-      for {{title, calls, unit, subjects}, index} <- Enum.with_index(rows, 1) do
-        IO.puts(:stderr, "  #{index} of #{total}: #{title}")
-        measure(title, calls, unit, subjects, rounds)
+      for {{work, calls, target, subjects}, index} <- Enum.with_index(rows, 1) do
+        IO.puts(:stderr, "  #{index} of #{total}: #{work}")
+        measure(work, calls, target, subjects, rounds)
       end
+      |> Enum.concat()
 
     print(results)
-    if file = opts[:json], do: write_json(file, results)
+    if file = opts[:json], do: write_json(file, results, rounds)
   end
 
   # `mix run` has started the application with its defaults, which keep 100,000 events and 2,000 series a metric.
@@ -73,14 +74,16 @@ defmodule Bench do
     path = @path
 
     [
-      {"Config.get of a scalar, #{processes} process(es)", 200_000, :ns,
+      {"Config.get of a scalar, #{processes} process(es)", 200_000, "≤ 2 × floor, flat in processes",
        [
-         {"floor: persistent_term + get_in",
+         {:floor, "persistent_term + get_in",
           loop(processes, fn -> get_in(:persistent_term.get(:bench_config), path) end)},
-         {"ours: Config.get/1", loop(processes, fn -> Config.get(path) end)},
-         {"ETS lookup_element", loop(processes, fn -> :ets.lookup_element(:bench_config, path, 2) end)},
-         {"Application.get_env", loop(processes, fn -> Application.get_env(:elixir_scope, :bench_rate) end)},
-         {"GenServer.call", loop(processes, fn -> GenServer.call(Bench.Server, {:get, path}) end, 20)}
+         {:ours, "Config.get/1", loop(processes, fn -> Config.get(path) end)},
+         {:peer, "ETS lookup_element",
+          loop(processes, fn -> :ets.lookup_element(:bench_config, path, 2) end)},
+         {:peer, "Application.get_env",
+          loop(processes, fn -> Application.get_env(:elixir_scope, :bench_rate) end)},
+         {:peer, "GenServer.call", loop(processes, fn -> GenServer.call(Bench.Server, {:get, path}) end, 20)}
        ]}
     ]
   end
@@ -90,11 +93,11 @@ defmodule Bench do
     counters = :counters.new(1, [:write_concurrency])
 
     [
-      {"counter through a handle, #{processes} process(es)", 200_000, :ns,
+      {"counter through a handle, #{processes} process(es)", 200_000, "≤ 130 ns",
        [
-         {"floor: :counters.add", loop(processes, fn -> :counters.add(counters, 1, 1) end)},
-         {"ours: Telemetry.add/2", loop(processes, fn -> Telemetry.add(ours, 1) end)},
-         {"ETS update_counter",
+         {:floor, ":counters.add", loop(processes, fn -> :counters.add(counters, 1, 1) end)},
+         {:ours, "Telemetry.add/2", loop(processes, fn -> Telemetry.add(ours, 1) end)},
+         {:peer, "ETS update_counter",
           loop(processes, fn -> :ets.update_counter(:bench_labelled, :hits, 1, {:hits, 0}) end)}
        ]}
     ]
@@ -105,9 +108,9 @@ defmodule Bench do
     measurements = %{counter: 1}
 
     [
-      {"a counter by name with 3 tags", 100_000, :ns,
+      {"a counter by name with 3 tags", 100_000, "≥ 2 × faster than peep striped (from hex.pm: not here)",
        [
-         {"floor: ETS update_counter keyed by name and tags",
+         {:peer, "ETS update_counter keyed by name and tags",
           loop(1, fn ->
             :ets.update_counter(
               :bench_labelled,
@@ -116,7 +119,7 @@ defmodule Bench do
               {{[:http, :requests], metadata}, 0}
             )
           end)},
-         {"ours: Telemetry.execute/3",
+         {:ours, "Telemetry.execute/3",
           loop(1, fn -> Telemetry.execute([:http, :requests], measurements, metadata) end)}
        ]}
     ]
@@ -138,20 +141,20 @@ defmodule Bench do
 
   defp store do
     [
-      {"store one event, one process", 20_000, :ns,
+      {"store one event, one process", 20_000, "≥ 0.7 M/s (≤ 1,430 ns), ≥ 5 × ETS",
        [
-         {"ours: Events.store/1", each(20_000, &event/1, fn event -> {:ok, _} = Events.store(event) end)},
-         {"ETS with 3 index tables", each(20_000, &event/1, &ets_store/1)}
+         {:ours, "Events.store/1", each(20_000, &event/1, fn event -> {:ok, _} = Events.store(event) end)},
+         {:peer, "ETS with 3 index tables", each(20_000, &event/1, &ets_store/1)}
        ]}
     ]
   end
 
   defp batch do
     [
-      {"store a batch of 1,000, an event", 20_000, :ns,
+      {"store a batch of 1,000, an event", 20_000, "≥ 1.2 M/s (≤ 830 ns)",
        [
-         {"ours: Events.store_batch/1", batches(20, fn events -> {:ok, _} = Events.store_batch(events) end)},
-         {"ETS with 3 index tables", batches(20, fn events -> Enum.each(events, &ets_store/1) end)}
+         {:ours, "Events.store_batch/1", batches(20, fn events -> {:ok, _} = Events.store_batch(events) end)},
+         {:peer, "ETS with 3 index tables", batches(20, fn events -> Enum.each(events, &ets_store/1) end)}
        ]}
     ]
   end
@@ -173,10 +176,11 @@ defmodule Bench do
     unless Enum.map(ours, & &1.event_id) == Enum.map(theirs, & &1.event_id), do: raise("the answers differ")
 
     [
-      {"by correlation, 10 events", 2_000, :ns,
+      {"by correlation, 10 events", 2_000, "≤ 15 µs",
        [
-         {"ours: Events.get_by_correlation/1", loop(1, fn -> Events.get_by_correlation("chain-77") end, 100)},
-         {"ETS ordered_set + lookups", loop(1, fn -> ets_by_correlation("chain-77") end, 100)}
+         {:ours, "Events.get_by_correlation/1",
+          loop(1, fn -> Events.get_by_correlation("chain-77") end, 100)},
+         {:peer, "ETS ordered_set + lookups", loop(1, fn -> ets_by_correlation("chain-77") end, 100)}
        ]}
     ]
   end
@@ -193,8 +197,8 @@ defmodule Bench do
     end
 
     [
-      {"scrape of 10,000 counters", 1, :ns,
-       [{"ours: Telemetry.prometheus/0", fn _calls -> time(fn -> {:ok, _} = Telemetry.prometheus() end) end}]}
+      {"scrape of 10,000 counters", 1, "≤ 5 ms",
+       [{:ours, "Telemetry.prometheus/0", fn _calls -> time(fn -> {:ok, _} = Telemetry.prometheus() end) end}]}
     ]
   end
 
@@ -249,27 +253,48 @@ defmodule Bench do
     System.monotonic_time(:nanosecond) - from
   end
 
-  defp measure(title, calls, unit, subjects, rounds) do
+  # A row for each subject; a ratio is the median of the rounds' ratios to the floor, where there is one.
+  defp measure(work, calls, target, subjects, rounds) do
     # One round to warm up, then the subjects take turns.
-    for {_name, subject} <- subjects, do: subject.(calls)
+    for {_role, _name, subject} <- subjects, do: subject.(calls)
 
     taken =
-      for _round <- 1..rounds, do: Enum.map(subjects, fn {_name, subject} -> subject.(calls) / calls end)
+      for _round <- 1..rounds,
+          do: Enum.map(subjects, fn {_role, _name, subject} -> subject.(calls) / calls end)
 
-    medians =
-      taken |> Enum.zip() |> Enum.map(&(&1 |> Tuple.to_list() |> Enum.sort() |> Enum.at(div(rounds, 2))))
+    floors = if match?([{:floor, _, _} | _], subjects), do: Enum.map(taken, &hd/1)
 
-    names = Enum.map(subjects, &elem(&1, 0))
-    %{title: title, unit: unit, subjects: Enum.zip(names, medians)}
+    for {{role, name, _subject}, index} <- Enum.with_index(subjects) do
+      times = Enum.map(taken, &Enum.at(&1, index))
+      ratio = if floors, do: median(Enum.zip_with(times, floors, &(&1 / &2)))
+      target = if role == :ours, do: target, else: ""
+      least = Enum.min(times)
+
+      %{
+        work: work,
+        role: role,
+        subject: name,
+        median: median(times),
+        least: least,
+        most: Enum.max(times),
+        ratio: ratio,
+        target: target
+      }
+    end
   end
 
-  defp print(results) do
-    for %{title: title, subjects: [{_first, base} | _] = subjects} <- results do
-      IO.puts("\n#{title}")
+  defp median(values), do: values |> Enum.sort() |> Enum.at(div(length(values), 2))
 
-      for {name, median} <- subjects do
-        ratio = :io_lib.format("~8.2f x", [median / base])
-        IO.puts("  #{String.pad_leading(shown(median), 12)} #{ratio}  #{name}")
+  defp print(results) do
+    for [%{work: work} | _] = rows <- Enum.chunk_by(results, & &1.work) do
+      IO.puts("\n#{work}")
+
+      for row <- rows do
+        ratio = if row.ratio, do: :io_lib.format("~8.2f x", [row.ratio]), else: "          "
+
+        IO.puts(
+          "  #{String.pad_leading(shown(row.median), 12)} #{ratio}  #{row.role}: #{row.subject}  #{row.target}"
+        )
       end
     end
   end
@@ -278,19 +303,38 @@ defmodule Bench do
   defp shown(ns) when ns >= 1.0e4, do: "#{Float.round(ns / 1.0e3, 1)} us"
   defp shown(ns), do: "#{Float.round(ns / 1, 1)} ns"
 
-  defp write_json(file, results) do
+  # In the form of `make bench`, whose report makes the page of all of them.
+  defp write_json(file, results, rounds) do
     rows =
-      for %{title: title, subjects: subjects} <- results do
-        subjects =
-          Enum.map_join(subjects, ",", fn {name, median} ->
-            ~s({"name":#{inspect(name)},"ns":#{Float.round(median / 1, 2)}})
-          end)
+      for row <- results do
+        %{work: work, role: role, subject: subject, target: target} = row
 
-        ~s({"row":#{inspect(title)},"subjects":[#{subjects}]})
+        figures =
+          Enum.map_join([:median, :least, :most], ", ", &~s("#{&1}_ns": #{Float.round(row[&1] / 1, 2)}))
+
+        ratio = if row.ratio, do: Float.round(row.ratio, 3), else: "null"
+
+        ~s({"work": "#{work}", "subject": "#{subject}", "role": "#{role}", #{figures}, "ratio": #{ratio}, "target": "#{target}"})
       end
 
+    title = "From Elixir #{System.version()} on OTP #{System.otp_release()}"
+
+    head =
+      ~s({"title": "#{title}", "date": "#{Date.utc_today()}", "machine": #{machine()}, "rounds": #{rounds}, "rows": [\n)
+
     File.mkdir_p!(Path.dirname(file))
-    File.write!(file, "[" <> Enum.join(rows, ",\n") <> "]\n")
+    File.write!(file, head <> Enum.join(rows, ",\n") <> "\n]}\n")
+  end
+
+  # Its kind, never its name.
+  defp machine do
+    [_, cpu] = Regex.run(~r/^model name\s*: (.*)$/m, File.read!("/proc/cpuinfo"))
+    [_, kib] = Regex.run(~r/^MemTotal:\s*(\d+)/m, File.read!("/proc/meminfo"))
+    [_, kernel] = Regex.run(~r/^(\d+\.\d+)/, File.read!("/proc/sys/kernel/osrelease"))
+    [arch | _] = :erlang.system_info(:system_architecture) |> to_string() |> String.split("-")
+    cpus = System.schedulers_online()
+    memory = ceil(String.to_integer(kib) / 1_048_576)
+    ~s({"cpu": "#{cpu}", "cpus": #{cpus}, "memory_gib": #{memory}, "kernel": "#{kernel}", "arch": "#{arch}"})
   end
 end
 
