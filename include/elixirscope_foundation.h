@@ -62,7 +62,8 @@
  * -------
  * A function may be called from any thread. Functions whose first parameter points to `const` may be called
  * concurrently on the same handle; the others (cursors, closing, freeing) may not, but calls on different
- * handles always may. Closing an instance waits for the calls that are running on it.
+ * handles always may. Closing an instance waits for the calls that are running on it. A thread that calls needs
+ * 64 KiB of stack, 128 KiB for esf_events_export_jsonl.
  *
  * Ownership and lifetimes
  * -----------------------
@@ -405,8 +406,9 @@ esf_status esf_error_json_into(const esf_error *error,
 /**
  * Frees an error. NULL is fine.
  *
- * Errors: ESF_E_STALE_HANDLE if it was freed before.
- * Threads: any.
+ * Errors: ESF_E_STALE_HANDLE if it was freed before; ESF_E_TIMEOUT if another thread is reading it: it is not
+ * freed then. ESF_E_FORKED in a forked child, whose memory ends with it anyway.
+ * Threads: any; not while a call on the same error runs.
  * Ownership: ends here; text that was lent from it is no longer valid.
  */
 esf_status esf_error_free(esf_error *error);
@@ -453,7 +455,6 @@ esf_status esf_version_into(char *buffer, size_t capacity, size_t *out_needed);
  *
  *     {
  *       "namespace": "shop",
- *       "node": "web-1",
  *       "config": {"ai": {"planning": {"sampling_rate": 0.5}}},
  *       "event_store": {"max_events": 2000000, "overflow_strategy": "drop_oldest", "on_duplicate": "error",
  *                       "block_timeout_ms": 100, "shards": 2, "max_data_bytes": 1000000},
@@ -470,15 +471,16 @@ typedef struct esf_foundation esf_foundation;
  * options is JSON, as this section's introduction shows. No thread is started and no file is touched.
  *
  * Errors: ESF_E_FORMAT_ERROR if the options are no JSON; ESF_E_INVALID_INPUT naming an option that does not
- * exist or is wrong; the errors of a configuration value (all violations are in the error's JSON).
+ * exist or is wrong; the errors of a configuration value (all violations are in the error's JSON);
+ * ESF_E_SERVICE_UNAVAILABLE while another thread makes ready for a fork: try again.
  * Threads: any, concurrently.
  * Ownership: the instance is the caller's; close it with esf_foundation_close.
  */
 esf_status esf_foundation_open(esf_str options, esf_foundation **out_foundation, esf_error **err);
 
 /**
- * Closes an instance: waits for the calls that are running on it, then lets its threads finish, both for at
- * most deadline_ms milliseconds.
+ * Closes an instance: waits for the calls that are running on it, then lets its threads finish, for at most
+ * deadline_ms milliseconds altogether.
  *
  * From the start on, other calls answer ESF_E_CLOSING. Afterwards the instance's handle and its config keys,
  * event types and instruments are stale; cursors show the rest of what they found, and subscriptions what is
@@ -917,9 +919,10 @@ esf_status esf_subscription_stats_json_into(const esf_subscription *subscription
  * Whoever waits in esf_config_next_change gets ESF_DONE. A callback that is running has returned when this
  * call returns, unless this call was made from inside it.
  *
- * Errors: ESF_E_STALE_HANDLE if it was cancelled before; ESF_E_TIMEOUT if a call on it was still running
- * after 5 seconds: the subscription is over but its handle is not freed yet.
- * Threads: any, also from inside its own callback.
+ * Errors: ESF_E_STALE_HANDLE if it was cancelled before, or meanwhile by another thread; ESF_E_TIMEOUT if a
+ * call on it was still running after 5 seconds: the subscription is over but its handle is not freed yet.
+ * Threads: any, also from inside its own callback. It waits as long as a running callback takes, so two
+ * callbacks of two instances must not cancel one another.
  * Ownership: ends here.
  */
 esf_status esf_subscription_cancel(esf_subscription *subscription, esf_error **err);
@@ -964,7 +967,7 @@ typedef struct esf_event {
     const esf_event_type *type_handle;
     /** The type by name, if type_handle is NULL. */
     esf_str type;
-    /** The node that produced it; empty for the instance's own. */
+    /** The node that produced it; may be empty. */
     esf_str node;
     /** The process or thread that produced it; may be empty. */
     esf_str pid;
@@ -1188,7 +1191,8 @@ typedef struct esf_event_query {
 /**
  * Starts a query.
  *
- * Errors: ESF_E_INVALID_INPUT for a negative offset or limit or an unknown order; ESF_E_RESOURCE_EXHAUSTED.
+ * Errors: ESF_E_INVALID_INPUT for a negative offset or limit, an unknown order, descending above 1 or
+ * reserved not 0; ESF_E_RESOURCE_EXHAUSTED.
  * Threads: any, concurrently.
  * Ownership: the cursor is the caller's; free it with esf_cursor_free. It keeps the memory of what it may
  * still show, also after its instance was closed.
@@ -1210,8 +1214,9 @@ esf_status esf_cursor_next(esf_cursor *cursor, esf_event_view *out_view);
 /**
  * Frees a cursor. NULL is fine.
  *
- * Errors: ESF_E_STALE_HANDLE if it was freed before.
- * Threads: any.
+ * Errors: ESF_E_STALE_HANDLE if it was freed before; ESF_E_TIMEOUT if another thread is inside a call on it:
+ * it is not freed then.
+ * Threads: any; not while a call on the same cursor runs.
  * Ownership: ends here; views of it are no longer valid.
  */
 esf_status esf_cursor_free(esf_cursor *cursor);
@@ -1497,7 +1502,8 @@ esf_status esf_telemetry_snapshot_json_into(const esf_foundation *foundation,
  * After fork, the child has the instances' memory but none of the threads that serve them, so its calls on
  * instances answer ESF_E_FORKED and change nothing; reading an error and using counters, gauges, histograms
  * and config keys goes on working on the child's own copy. A child that calls exec next needs nothing of
- * this. A program that wants to use instances in the child brackets the fork:
+ * this. A program that wants to use instances in the child brackets the fork, and calls nothing else of this
+ * library in between on the thread that forks:
  *
  *     esf_before_fork(NULL);
  *     pid_t child = fork();
@@ -1505,15 +1511,24 @@ esf_status esf_telemetry_snapshot_json_into(const esf_foundation *foundation,
  *         esf_after_fork_child(NULL);
  *     else
  *         esf_after_fork_parent(NULL);
+ *
+ * A subscription's descriptor is the child's own afterwards, under the same number: it has to be added to
+ * an epoll instance of the child's again.
  */
 
 /**
- * Makes ready for fork: lets the library's threads come to rest. Call it right before fork.
+ * Makes ready for fork: lets the library's threads and the calls of other threads come to rest. Call it right
+ * before fork.
  *
- * If it fails everything goes on as before: do not fork then.
+ * Calls that are under way are waited for; those that come later wait until the fork is over, except those on
+ * counters, gauges, histograms and config keys, which go on. If it fails everything goes on as before: do
+ * not fork then.
  *
- * Errors: ESF_E_REENTRANT from inside a callback; ESF_E_OPERATION_FORBIDDEN if it was called already.
- * Threads: any, one at a time; other threads should not be inside the library during the fork.
+ * Errors: ESF_E_TIMEOUT if calls or callbacks do not end within 5 seconds, such as a long wait in
+ * esf_config_next_change; ESF_E_REENTRANT from inside a callback; ESF_E_OPERATION_FORBIDDEN if it was called
+ * already. Until esf_after_fork_parent or esf_after_fork_child, other calls of this thread on instances,
+ * cursors and subscriptions, and calls of it that make or free something, answer ESF_E_OPERATION_FORBIDDEN.
+ * Threads: any, one at a time.
  * Ownership: nothing to free.
  */
 esf_status esf_before_fork(esf_error **err);

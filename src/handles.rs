@@ -2,14 +2,17 @@
 //!
 //! The C ABI and the NIF give hosts numbers instead of pointers; both find what a number stands for here,
 //! so that one instance is the same instance in every language of the process. Everything that is handed
-//! out belongs to an [`Instance`], and closing the instance makes all of it stale.
+//! out belongs to an [`Instance`]. Closing the instance makes its hot handles stale; cursors and subscriptions
+//! stay until they are freed, and show what they still hold.
 //!
 //! Hot handles (config keys, instruments, event types) are two words each, read without a lock or a count;
 //! what the words point to is type-stable memory (`runtime::pool`), so the worst that a lost race can do is
 //! one late addition to a cell that is being retired.
 //!
-//! Around a fork these tables are brought to rest: every call that takes a lock holds a pin on one of their
-//! handles, so once there is no pin, the child inherits no lock that is held.
+//! Around a fork these tables are brought to rest: every call that takes a lock holds a pin on one of the cold
+//! ones (opening and closing an instance too), or takes no other lock than a table's own. So once there is no
+//! pin, and the thread that forks holds the tables' locks itself, the child inherits no lock that is held by
+//! a thread which it does not have.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,6 +24,7 @@ use crate::error::{Code, Error, Result};
 use crate::events::{Cursor, TypeId};
 use crate::foundation::{CloseReport, Foundation};
 use crate::options::Options;
+use crate::runtime::deadline::Deadline;
 use crate::runtime::fork::{self, ForkHook, Registration};
 use crate::runtime::handle::{ColdTable, HotTable, Pin, Tag};
 use crate::telemetry::{Counter, Distribution, Gauge, Histogram};
@@ -46,6 +50,8 @@ macro_rules! tables {
 }
 
 tables! {
+    /// What opens or closes instances pins the only handle of this one.
+    openings: ColdTable<()> = (Instance, 1);
     /// Open instances.
     instances: ColdTable<Instance> = (Instance, MAX_INSTANCES);
     /// Open cursors; a cursor is used by one thread at a time.
@@ -81,7 +87,7 @@ struct Issued {
 impl Instance {
     /// Opens an instance and gives its handle.
     pub fn open(options: &Options) -> Result<u64> {
-        rest_around_forks()?;
+        let _opening = opening()?;
         let foundation = Foundation::open(options)?;
         instances().insert(Self { foundation, issued: Mutex::default() })
     }
@@ -91,7 +97,9 @@ impl Instance {
     /// Errors: `stale_handle`; `timeout` when calls are still running at the deadline, and then the
     /// instance stays open.
     pub fn close(handle: u64, deadline: Duration) -> Result<CloseReport> {
-        let instance = instances().remove(handle, deadline)?;
+        let deadline = Deadline::after(deadline);
+        let _closing = opening()?;
+        let instance = instances().remove(handle, deadline.left().unwrap_or_default())?;
         let issued = std::mem::take(&mut *instance.issued());
         for (tag, handle) in issued.handles {
             if let Some(table) = hot_table(tag) {
@@ -99,7 +107,7 @@ impl Instance {
                 let _ = table.free(handle);
             }
         }
-        Ok(instance.foundation.close(deadline))
+        Ok(instance.foundation.close(deadline.left().unwrap_or_default()))
     }
 
     /// The instance of this handle, held open until the pin is dropped.
@@ -169,29 +177,34 @@ impl Instance {
 /// How long a fork waits for calls that are under way.
 const REST: Duration = Duration::from_secs(5);
 
-/// Has the cold tables paused before a fork. Registered before any instance, it comes last before a fork
-/// (worker threads, which make calls themselves, have ended then) and first after it.
+/// Held while an instance is opened or closed.
+fn opening() -> Result<Pin<'static, ()>> {
+    static HANDLE: OnceCell<u64> = OnceCell::new();
+    rest_around_forks()?;
+    openings().pin(*HANDLE.get_or_try_init(|| openings().insert(()))?)
+}
+
+/// Has the tables rest around a fork. Registered before any instance, it comes last before a fork (worker
+/// threads, which make calls themselves, have ended then) and first after it.
 fn rest_around_forks() -> Result<()> {
     struct Tables;
 
     impl ForkHook for Tables {
         fn before_fork(&self) -> Result<()> {
-            instances().pause(REST)?;
-            cursors().pause(REST).inspect_err(|_| instances().resume())?;
-            subscriptions().pause(REST).inspect_err(|_| {
-                cursors().resume();
-                instances().resume();
-            })
+            fork::keep(openings().rest(REST)?);
+            fork::keep(instances().rest(REST)?);
+            fork::keep(cursors().rest(REST)?);
+            fork::keep(subscriptions().rest(REST)?);
+            for table in [config_keys(), counters(), gauges(), histograms(), event_types()] {
+                fork::keep(table.rest());
+            }
+            Ok(())
         }
 
-        fn after_fork_parent(&self) {
-            subscriptions().resume();
-            cursors().resume();
-            instances().resume();
-        }
+        fn after_fork_parent(&self) {}
 
         fn after_fork_child(&self) {
-            self.after_fork_parent();
+            subscriptions().for_each(Subscription::separate);
         }
     }
 

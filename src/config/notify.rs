@@ -64,9 +64,9 @@ impl Call {
         returned
     }
 
-    /// Returns when the callback neither runs nor will run: at once when called from inside it.
-    pub(super) fn cancel(&self) {
-        self.forbid();
+    /// Returns when the callback does not run: at once when called from inside it. After
+    /// [`forbid`](Self::forbid) it will not run again either.
+    pub(super) fn wait(&self) {
         let mut state = self.lock();
         while state.running_on.is_some_and(|thread| thread != thread::current().id()) {
             state = self.rested.wait(state).unwrap_or_else(PoisonError::into_inner);

@@ -269,14 +269,38 @@ impl Subscription {
         self.entry.queue.stats()
     }
 
+    /// In a forked child: no longer shares the descriptor with the parent.
+    pub(crate) fn separate(&self) {
+        self.entry.queue.separate();
+    }
+
     /// Ends the subscription; unread changes can still be read. When this returns, the callback is not
     /// running and will not be called again, and what it owned is dropped. Only called from inside the
     /// callback itself, it returns at once, and the running call is the last.
     pub fn cancel(&self) {
+        self.end().wait();
+    }
+
+    /// Ends the subscription as [`cancel`](Self::cancel) does, except that waiting for a callback that is
+    /// running is left to [`Ended::wait`], which needs no hold on the subscription.
+    pub(crate) fn end(&self) -> Ended {
         self.watchers.remove(&self.entry);
         self.entry.queue.close();
         if let Some(call) = &self.entry.call {
-            call.cancel();
+            call.forbid();
+        }
+        Ended(self.entry.clone())
+    }
+}
+
+/// A subscription that is over, but whose callback may still be running.
+pub(crate) struct Ended(Arc<Entry>);
+
+impl Ended {
+    /// Waits until the callback is not running; inside the callback itself that is at once.
+    pub(crate) fn wait(&self) {
+        if let Some(call) = &self.0.call {
+            call.wait();
         }
     }
 }

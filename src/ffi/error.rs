@@ -8,6 +8,7 @@
 
 use std::ffi::c_char;
 use std::sync::{LazyLock, OnceLock};
+use std::time::Duration;
 
 use super::arg::{self, Out};
 use super::status::{ESF_AGAIN, ESF_DONE, ESF_OK, ESF_TIMED_OUT, esf_status};
@@ -41,13 +42,19 @@ const MAX_ERRORS: u32 = 1 << 16;
 static ERRORS: ColdTable<Entry> = ColdTable::new(Tag::Error, MAX_ERRORS);
 
 /// One error of each code, with the table's message: for a forked child, which may take no lock of the
-/// table, and for when the table itself is full.
+/// table, for a thread that is about to fork, and for when the table itself is full.
 static PREPARED: LazyLock<Vec<Entry>> = LazyLock::new(|| {
     Code::ALL.iter().map(|code| Entry::new(Error::new(*code, code.row().message))).collect()
 });
 
 /// Marks the handle of a prepared error, above the 59 bits of handles; below it is the code.
 const PREPARED_MARK: u64 = 1 << 62;
+
+/// Lets the errors rest for a fork of this thread's.
+pub(super) fn rest(deadline: Duration) -> Result<()> {
+    fork::keep(ERRORS.rest(deadline)?);
+    Ok(())
+}
 
 /// Makes the prepared errors, so that a forked child finds them.
 pub(super) fn prepare() {
@@ -61,7 +68,9 @@ pub(super) fn report(err: *mut *mut esf_error, error: Error) -> esf_status {
     let status = error.code() as esf_status;
     // SAFETY: `guard!` passes on the `err` of an export, whose caller made the promise of `arg`.
     if let Ok(Some(mut out)) = unsafe { arg::optional_out(err, "err") } {
-        let handle = ERRORS.insert(Entry::new(error)).unwrap_or_else(|_| prepared_handle(status));
+        // In a forked child the table's lock may be one that nobody will ever give back.
+        let handle = if fork::is_forked() { None } else { ERRORS.insert(Entry::new(error)).ok() };
+        let handle = handle.unwrap_or_else(|| prepared_handle(status));
         out.set(arg::to_handle(handle));
     }
     status
@@ -84,10 +93,8 @@ fn prepared_handle(status: esf_status) -> u64 {
 }
 
 fn prepared(handle: u64) -> Option<&'static Entry> {
-    if handle & PREPARED_MARK == 0 {
-        return None;
-    }
-    let code = Code::from_number((handle & !PREPARED_MARK) as u32)?;
+    // Of the bits above the number only the mark may be set.
+    let code = Code::from_number(u32::try_from(handle ^ PREPARED_MARK).ok()?)?;
     PREPARED.iter().find(|entry| entry.error.code() == code)
 }
 
@@ -273,8 +280,9 @@ pub unsafe extern "C" fn esf_error_json_into(
 
 /// Frees an error. NULL is fine.
 ///
-/// Errors: ESF_E_STALE_HANDLE if it was freed before.
-/// Threads: any.
+/// Errors: ESF_E_STALE_HANDLE if it was freed before; ESF_E_TIMEOUT if another thread is reading it: it is not
+/// freed then. ESF_E_FORKED in a forked child, whose memory ends with it anyway.
+/// Threads: any; not while a call on the same error runs.
 /// Ownership: ends here; text that was lent from it is no longer valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esf_error_free(error: *mut esf_error) -> esf_status {
@@ -309,4 +317,26 @@ pub unsafe extern "C" fn esf__test_panic(err: *mut *mut esf_error) -> esf_status
 #[allow(clippy::panic, reason = "this is what the function is for")]
 fn deliberate_panic() -> Result<esf_status> {
     panic!("asked for by esf__test_panic")
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::runtime::fork::tests::in_child;
+
+    #[test]
+    fn a_forked_child_reports_without_the_tables_lock() {
+        fork::arm();
+        prepare();
+        // As if another thread held the lock at the moment of the fork.
+        let held = ERRORS.rest(Duration::from_secs(30)).unwrap();
+        let code = in_child(|| {
+            let mut err = std::ptr::null_mut();
+            let status = report(&raw mut err, Error::new(Code::OperationForbidden, "no"));
+            let read = with(err.addr() as u64, |entry| Ok(entry.error.code())).ok();
+            i32::from(status == Code::OperationForbidden as i32 && read == Some(Code::OperationForbidden))
+        });
+        drop(held);
+        assert_eq!(code, 1);
+    }
 }

@@ -66,7 +66,7 @@ pub struct esf_event {
     pub type_handle: *const esf_event_type,
     /// The type by name, if `type_handle` is NULL.
     pub r#type: esf_str,
-    /// The node that produced it; empty for the instance's own.
+    /// The node that produced it; may be empty.
     pub node: esf_str,
     /// The process or thread that produced it; may be empty.
     pub pid: esf_str,

@@ -7,7 +7,6 @@
 //! ```text
 //! {
 //!   "namespace": "shop",
-//!   "node": "web-1",
 //!   "config": {"ai": {"planning": {"sampling_rate": 0.5}}},
 //!   "event_store": {"max_events": 2000000, "overflow_strategy": "drop_oldest", "on_duplicate": "error",
 //!                   "block_timeout_ms": 100, "shards": 2, "max_data_bytes": 1000000},
@@ -20,6 +19,7 @@ use std::ffi::c_char;
 use super::arg::{self, MAX_JSON};
 use super::callback;
 use super::error::{self, esf_error};
+use super::fork;
 use super::status::{ESF_OK, ESF_TIMED_OUT, esf_status};
 use super::text::{Sink, esf_str, esf_string};
 use crate::error::{Code, Error};
@@ -36,7 +36,8 @@ pub struct esf_foundation {
 /// `options` is JSON, as this section's introduction shows. No thread is started and no file is touched.
 ///
 /// Errors: ESF_E_FORMAT_ERROR if the options are no JSON; ESF_E_INVALID_INPUT naming an option that does not
-/// exist or is wrong; the errors of a configuration value (all violations are in the error's JSON).
+/// exist or is wrong; the errors of a configuration value (all violations are in the error's JSON);
+/// ESF_E_SERVICE_UNAVAILABLE while another thread makes ready for a fork: try again.
 /// Threads: any, concurrently.
 /// Ownership: the instance is the caller's; close it with `esf_foundation_close`.
 #[unsafe(no_mangle)]
@@ -47,14 +48,15 @@ pub unsafe extern "C" fn esf_foundation_open(
 ) -> esf_status {
     guard! { cold(err), text(options, MAX_JSON), out(out_foundation) => {
         error::prepare();
+        fork::prepare()?;
         let handle = Instance::open(&Options::from_json(options)?)?;
         out_foundation.set(arg::to_handle(handle));
         Ok(ESF_OK)
     } }
 }
 
-/// Closes an instance: waits for the calls that are running on it, then lets its threads finish, both for at
-/// most `deadline_ms` milliseconds.
+/// Closes an instance: waits for the calls that are running on it, then lets its threads finish, for at most
+/// `deadline_ms` milliseconds altogether.
 ///
 /// From the start on, other calls answer ESF_E_CLOSING. Afterwards the instance's handle and its config keys,
 /// event types and instruments are stale; cursors show the rest of what they found, and subscriptions what is

@@ -77,7 +77,8 @@ unsafe impl Record for esf_event_query {}
 
 /// Starts a query.
 ///
-/// Errors: ESF_E_INVALID_INPUT for a negative offset or limit or an unknown order; ESF_E_RESOURCE_EXHAUSTED.
+/// Errors: ESF_E_INVALID_INPUT for a negative offset or limit, an unknown order, `descending` above 1 or
+/// `reserved` not 0; ESF_E_RESOURCE_EXHAUSTED.
 /// Threads: any, concurrently.
 /// Ownership: the cursor is the caller's; free it with `esf_cursor_free`. It keeps the memory of what it may
 /// still show, also after its instance was closed.
@@ -118,8 +119,9 @@ pub unsafe extern "C" fn esf_cursor_next(
 
 /// Frees a cursor. NULL is fine.
 ///
-/// Errors: ESF_E_STALE_HANDLE if it was freed before.
-/// Threads: any.
+/// Errors: ESF_E_STALE_HANDLE if it was freed before; ESF_E_TIMEOUT if another thread is inside a call on it:
+/// it is not freed then.
+/// Threads: any; not while a call on the same cursor runs.
 /// Ownership: ends here; views of it are no longer valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esf_cursor_free(cursor: *mut esf_cursor) -> esf_status {
@@ -228,6 +230,9 @@ fn typed(query: &esf_event_query) -> Result<Query> {
     };
     if query.descending > 1 {
         return Err(arg::unknown_constant("query.descending", query.descending, "0 or 1"));
+    }
+    if query.reserved != 0 {
+        return Err(arg::unknown_constant("query.reserved", query.reserved, "0 only"));
     }
     Ok(Query {
         types,

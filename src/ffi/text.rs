@@ -12,6 +12,7 @@
 //! than that it writes nothing into it and answers `ESF_AGAIN`; with `(NULL, 0)` it only tells the size.
 
 use std::ffi::c_char;
+use std::time::Duration;
 
 use super::arg::{self, Out};
 use super::status::{ESF_AGAIN, ESF_OK, esf_status};
@@ -50,6 +51,12 @@ const MAX_TEXTS: u32 = 1 << 20;
 
 /// The texts that C callers own; each ends with a NUL.
 static STRINGS: ColdTable<Vec<u8>> = ColdTable::new(Tag::Text, MAX_TEXTS);
+
+/// Lets the texts rest for a fork of this thread's.
+pub(super) fn rest(deadline: Duration) -> Result<()> {
+    fork::keep(STRINGS.rest(deadline)?);
+    Ok(())
+}
 
 /// Frees a text and sets it to the empty one.
 ///

@@ -213,9 +213,10 @@ pub unsafe extern "C" fn esf_subscription_stats_json_into(
 /// Whoever waits in `esf_config_next_change` gets ESF_DONE. A callback that is running has returned when this
 /// call returns, unless this call was made from inside it.
 ///
-/// Errors: ESF_E_STALE_HANDLE if it was cancelled before; ESF_E_TIMEOUT if a call on it was still running
-/// after 5 seconds: the subscription is over but its handle is not freed yet.
-/// Threads: any, also from inside its own callback.
+/// Errors: ESF_E_STALE_HANDLE if it was cancelled before, or meanwhile by another thread; ESF_E_TIMEOUT if a
+/// call on it was still running after 5 seconds: the subscription is over but its handle is not freed yet.
+/// Threads: any, also from inside its own callback. It waits as long as a running callback takes, so two
+/// callbacks of two instances must not cancel one another.
 /// Ownership: ends here.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esf_subscription_cancel(
@@ -224,7 +225,9 @@ pub unsafe extern "C" fn esf_subscription_cancel(
 ) -> esf_status {
     guard! { cold(err), optional_handle(subscription) => {
         if subscription != 0 {
-            handles::subscriptions().pin(subscription)?.cancel();
+            // Not waited for under the pin: the callback that is waited for may make this very call.
+            let ended = handles::subscriptions().pin(subscription)?.end();
+            ended.wait();
             drop(handles::subscriptions().remove(subscription, CANCEL_DEADLINE)?);
         }
         Ok(ESF_OK)

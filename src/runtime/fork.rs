@@ -9,10 +9,12 @@
 //!
 //! Invariants: the guard word is 0 before [`arm`] and in a child that has not gone on, 1 otherwise;
 //! `ARMED`, in ordinary memory, tells those two zeros apart. Nothing but the guard word lives in its page.
-//! While a fork is under way the thread that does it holds the registry's lock, so no other thread can
-//! hold it at the moment of the fork.
+//! While a fork is under way the thread that does it holds the registry's lock, and those that hooks had it
+//! [`keep`], so no other thread can hold them at the moment of the fork. What needs such a lock asks
+//! [`under_way_here`] first: the thread that forks cannot wait for itself.
 
-use std::cell::RefCell;
+use std::any::Any;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
@@ -60,6 +62,41 @@ static REGISTRY: Mutex<Registry> = Mutex::new(Registry { hooks: Vec::new(), unde
 thread_local! {
     /// The registry's lock, between `before_fork` and what follows it, on the thread that forks.
     static HELD: RefCell<Option<MutexGuard<'static, Registry>>> = const { RefCell::new(None) };
+    /// What hooks had this thread keep until the fork is over.
+    static KEPT: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
+    /// Whether this thread is between `before_fork` and what follows it.
+    static HERE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Keeps a lock on this thread until the fork that it prepares is over or called off. For hooks; given back,
+/// in the child while [`is_forked`] still says so, before any hook goes on.
+pub(crate) fn keep(lock: impl Any) {
+    KEPT.with(|kept| kept.borrow_mut().push(Box::new(lock)));
+}
+
+/// Gives back what was kept, the last first.
+fn give_back() {
+    let mut kept = KEPT.with(RefCell::take);
+    while let Some(lock) = kept.pop() {
+        drop(lock);
+    }
+    HERE.set(false);
+}
+
+/// `operation_forbidden` on a thread that called [`before_fork`] and has not gone on: it holds the locks that
+/// it would wait for.
+#[inline]
+pub(crate) fn under_way_here() -> Result<()> {
+    if HERE.get() { Err(between()) } else { Ok(()) }
+}
+
+#[cold]
+fn between() -> Error {
+    Error::new(
+        Code::OperationForbidden,
+        "this thread is about to fork: between esf_before_fork and esf_after_fork_parent or \
+         esf_after_fork_child it can make no calls",
+    )
 }
 
 /// Whether this process is a fork's child that has not gone on: one load, while all is well. Before
@@ -156,12 +193,14 @@ pub fn before_fork() -> Result<()> {
         }
         Ok(registry.hooks())
     })?;
+    HERE.set(true);
     for (done, hook) in hooks.iter().rev().enumerate() {
         let outcome = catch_unwind(AssertUnwindSafe(|| hook.before_fork()));
         let outcome = outcome
             .unwrap_or_else(|_| Err(Error::new(Code::InternalError, "an instance panicked before a fork")));
         if let Err(error) = outcome {
             let first = hooks.len() - done - 1;
+            give_back();
             run(hooks.get(first..).unwrap_or_default(), |hook| hook.after_fork_parent());
             with_registry(|registry| registry.under_way = false);
             return Err(error);
@@ -188,6 +227,7 @@ fn after_fork(go_on: impl Fn(&dyn ForkHook)) -> Result<()> {
     };
     let hooks = registry.hooks();
     drop(registry);
+    give_back();
     GUARD.alive.store(u32::from(was_armed()), Ordering::Relaxed);
     run(&hooks, go_on);
     with_registry(|registry| registry.under_way = false);
@@ -227,16 +267,17 @@ impl Registry {
 }
 
 #[cfg(all(test, not(loom)))]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    /// Runs this in a forked child, which may do very little; answers its exit code.
-    fn in_child(body: impl FnOnce() -> i32) -> i32 {
+    /// Runs this in a forked child, which may do very little and has ten seconds; answers its exit code.
+    pub(crate) fn in_child(body: impl FnOnce() -> i32) -> i32 {
         // SAFETY: the child calls only what is allowed after a fork of a process with threads (atomics,
         // system calls) and leaves by _exit; the parent reaps it.
         unsafe {
             let child = libc::fork();
             if child == 0 {
+                libc::alarm(10);
                 libc::_exit(body());
             }
             let mut status = 0;

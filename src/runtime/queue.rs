@@ -226,6 +226,30 @@ impl<T: Keyed> Queue<T> {
     }
 }
 
+impl<T: Keyed> Queue<T> {
+    /// In a forked child: puts an event of its own in the place of the one that it shares with the parent,
+    /// under the same descriptor, so that reading here does not take the parent's signal away. Where none
+    /// can be made, the descriptor is closed; the next one that is asked for is new.
+    pub fn separate(&self) {
+        let mut inner = lock(&self.inner);
+        let Some(shared) = inner.descriptor.take() else { return };
+        inner.readable = false;
+        // SAFETY: neither call takes pointers. `dup3` closes what `shared` names and makes it name the new
+        // event, so that `shared` goes on owning the number.
+        let separated = unsafe {
+            let own = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
+            own >= 0 && {
+                let own = OwnedFd::from_raw_fd(own);
+                libc::dup3(own.as_raw_fd(), shared.as_raw_fd(), libc::O_CLOEXEC) >= 0
+            }
+        };
+        if separated {
+            inner.descriptor = Some(shared);
+            inner.signal();
+        }
+    }
+}
+
 impl<T: Keyed> fmt::Debug for Queue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Queue").field(&self.stats()).finish()
@@ -293,6 +317,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::runtime::fork::tests::in_child;
 
     #[derive(Debug, Clone, PartialEq)]
     struct Item(Option<u8>, u32);
@@ -311,6 +336,24 @@ mod tests {
         // SAFETY: one valid pollfd, no waiting.
         let ready = unsafe { libc::poll(&raw mut poll, 1, 0) };
         ready == 1 && poll.revents & libc::POLLIN != 0
+    }
+
+    #[test]
+    fn a_forked_child_reads_without_taking_the_parents_signal() {
+        let queue = Queue::new(4);
+        let descriptor = queue.descriptor().unwrap();
+        queue.push(Item(None, 1));
+        let code = in_child(|| {
+            queue.separate();
+            let same = queue.descriptor().is_ok_and(|own| own == descriptor) && readable(descriptor);
+            let empty = queue.try_pop().is_some() && !readable(descriptor);
+            queue.push(Item(None, 2));
+            let signalled = readable(descriptor) && queue.try_pop().is_some();
+            i32::from(same) | i32::from(empty) << 1 | i32::from(signalled) << 2
+        });
+        assert_eq!(code, 0b111);
+        assert!(readable(descriptor), "the item is unread here");
+        assert!(queue.try_pop().is_some() && !readable(descriptor));
     }
 
     #[test]

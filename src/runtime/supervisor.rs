@@ -127,10 +127,11 @@ impl Supervisor {
     }
 
     /// Asks one worker to stop and waits until its thread is gone: `timeout` if that takes longer than
-    /// the deadline (it ends later, by itself), `reentrant` when the worker asks for itself.
+    /// the deadline (it ends later, by itself), `reentrant` when the worker asks for itself. After
+    /// [`shutdown`](Self::shutdown), which had its own deadline, nothing is waited for again.
     pub fn stop(&self, name: &str, deadline: Duration) -> Result<()> {
-        let deadline = Deadline::after(deadline);
         let inner = self.shared.lock();
+        let deadline = Deadline::after(if inner.closed { Duration::ZERO } else { deadline });
         let Some(worker) = inner.workers.iter().find(|worker| worker.status.name == name) else {
             return Err(Error::new(Code::ServiceNotFound, format!("there is no worker {name}")));
         };

@@ -7,9 +7,11 @@
 //! a compare-and-swap that sees the right generation, live and not closing. So a `&T` behind a pin is never
 //! aliased by a `&mut` and never outlives the value.
 //!
-//! [`ColdTable::pause`] brings all calls to rest, for a fork: a pin is taken first and looks at `paused`
+//! [`ColdTable::rest`] brings all calls to rest, for a fork: a pin is taken first and looks at `paused`
 //! after, the pauser sets `paused` first and looks at the pins after, all sequentially consistent, so one of
-//! the two sees the other.
+//! the two sees the other. It keeps the table's lock, so that no other thread holds it at the moment of the
+//! fork. A pin that is given back as soon as `paused` was seen, and a removal that waits for the lock, may be
+//! caught by that moment: in the child, which lacks their threads, they are undone.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -21,7 +23,10 @@ use super::{GENERATION_MASK, INDEX_SHIFT, LAST_GENERATION, TableStats, Tag};
 use super::{exhausted, generation_of, pack, stale};
 use crate::error::{Code, Error, Result};
 use crate::runtime::deadline::Deadline;
-use crate::runtime::sync::{AtomicBool, AtomicU64, Condvar, Mutex, Ordering, UnsafeCell, lock, wait_timeout};
+use crate::runtime::fork;
+use crate::runtime::sync::{
+    AtomicBool, AtomicU64, Condvar, Mutex, MutexGuard, Ordering, UnsafeCell, lock, wait_timeout,
+};
 
 const PINS: u64 = (1 << 32) - 1;
 const CLOSING: u64 = 1 << 32;
@@ -92,6 +97,7 @@ impl<T: Send + Sync + 'static> ColdTable<T> {
 
     /// A new handle for this value; `resource_exhausted` (and the value is gone) when the table is full.
     pub fn insert(&self, value: T) -> Result<u64> {
+        fork::under_way_here()?;
         let mut state = lock(&self.state);
         let index = if let Some(index) = state.free.pop_front() {
             index
@@ -129,7 +135,14 @@ impl<T: Send + Sync + 'static> ColdTable<T> {
             }
             match slot.state.compare_exchange_weak(state, state + 1, Ordering::SeqCst, Ordering::Relaxed) {
                 Ok(_) if self.paused.load(Ordering::SeqCst) => {
-                    self.unpin(slot);
+                    let here = fork::under_way_here();
+                    if here.is_err() {
+                        // Nobody waits for this pin, and the lock is this thread's own.
+                        slot.state.fetch_sub(1, Ordering::SeqCst);
+                    } else {
+                        self.unpin(slot);
+                    }
+                    here?;
                     self.wait_until_resumed();
                     state = slot.state.load(Ordering::Relaxed);
                 }
@@ -151,6 +164,7 @@ impl<T: Send + Sync + 'static> ColdTable<T> {
     /// those in use are not given back by the deadline the handle is open again and this is a `timeout`.
     /// A second removal answers `stale_handle`, or `closing` while the first still waits.
     pub fn remove(&self, handle: u64, deadline: Duration) -> Result<T> {
+        fork::under_way_here()?;
         let deadline = Deadline::after(deadline);
         let slot = self.slot(handle)?;
         let mut state = slot.state.load(Ordering::Relaxed);
@@ -191,37 +205,58 @@ impl<T: Send + Sync + 'static> ColdTable<T> {
         value.map(|value| *value).ok_or_else(|| stale(self.tag, handle))
     }
 
-    /// Lets no pin be taken until [`resume`](Self::resume), and waits until none is left: then no call is
-    /// under way and no lock that calls take is held. `timeout` (and resumed again) when calls are still
-    /// running at the deadline.
-    pub fn pause(&self, deadline: Duration) -> Result<()> {
+    /// Waits until there is no pin, and lets nothing be pinned, inserted or removed while the answer is kept:
+    /// then no call is under way and no lock that calls take is held by another thread. `timeout` when calls
+    /// are still running at the deadline.
+    pub(crate) fn rest(&self, deadline: Duration) -> Result<ColdRest<'_, T>> {
         let deadline = Deadline::after(deadline);
         self.paused.store(true, Ordering::SeqCst);
-        let mut table = lock(&self.state);
-        for index in 0..table.opened {
-            let Some(slot) = self.slots.get(u64::from(index)) else { break };
-            loop {
-                let pins = slot.state.load(Ordering::SeqCst) & PINS;
-                if pins == 0 {
-                    break;
+        // Made at once, so that dropping it ends the pause whatever comes.
+        let mut rest = ColdRest { table: self, state: Some(lock(&self.state)) };
+        let mut index = 0;
+        while let Some(state) = rest.state.take() {
+            let slot = if index < state.opened { self.slots.get(u64::from(index)) } else { None };
+            let pins = slot.map(|slot| slot.state.load(Ordering::SeqCst) & PINS);
+            let left = deadline.left();
+            rest.state = Some(match (pins, left) {
+                (Some(0), _) => {
+                    index += 1;
+                    state
                 }
-                let Some(left) = deadline.left() else {
-                    drop(table);
-                    self.resume();
+                (Some(_), Some(left)) => wait_timeout(&self.unpinned, state, left),
+                (Some(pins), None) => {
+                    rest.state = Some(state);
                     let message = format!("{pins} calls use one {} and do not end", self.tag.name());
                     return Err(Error::new(Code::Timeout, message));
-                };
-                table = wait_timeout(&self.unpinned, table, left);
-            }
+                }
+                (None, _) => {
+                    rest.state = Some(state);
+                    break;
+                }
+            });
         }
-        Ok(())
+        Ok(rest)
     }
 
-    /// Lets pins be taken again.
-    pub fn resume(&self) {
-        let _table = lock(&self.state);
-        self.paused.store(false, Ordering::SeqCst);
-        self.unpinned.notify_all();
+    /// Calls with every value, pinned for the call, except those that are being removed.
+    pub(crate) fn for_each(&self, call: impl Fn(&T)) {
+        let opened = lock(&self.state).opened;
+        for index in (0..opened).map(u64::from) {
+            let Some(slot) = self.slots.get(index) else { break };
+            let generation = (slot.state.load(Ordering::Acquire) >> STATE_GENERATION_SHIFT) & GENERATION_MASK;
+            if let Ok(value) = self.pin(pack(self.tag, index, generation)) {
+                call(&value);
+            }
+        }
+    }
+
+    /// In a forked child: takes back the pins and removals of threads that are not there any more.
+    fn undo(&self, state: &State) {
+        for index in (0..state.opened).map(u64::from) {
+            if let Some(slot) = self.slots.get(index) {
+                slot.state.fetch_and(!(PINS | CLOSING), Ordering::SeqCst);
+            }
+        }
     }
 
     #[cold]
@@ -280,6 +315,25 @@ impl<T: Send + Sync + 'static> ColdTable<T> {
     }
 }
 
+/// A cold table at rest, until this is dropped: in the child of the fork if that was what it rested for.
+pub(crate) struct ColdRest<'a, T: Send + Sync + 'static> {
+    table: &'a ColdTable<T>,
+    /// Always there, except while `rest` waits.
+    state: Option<MutexGuard<'a, State>>,
+}
+
+impl<T: Send + Sync + 'static> Drop for ColdRest<'_, T> {
+    fn drop(&mut self) {
+        if let Some(state) = self.state.take() {
+            if fork::is_forked() {
+                self.table.undo(&state);
+            }
+            self.table.paused.store(false, Ordering::SeqCst);
+            self.table.unpinned.notify_all();
+        }
+    }
+}
+
 impl<T> Slot<T> {
     fn new() -> Self {
         Self { state: AtomicU64::new(0), value: UnsafeCell::new(None) }
@@ -315,6 +369,7 @@ impl<T: Send + Sync + 'static> fmt::Debug for ColdTable<T> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::runtime::fork::tests::in_child;
 
     const LONG: Duration = Duration::from_secs(30);
 
@@ -338,17 +393,37 @@ mod tests {
         static TABLE: ColdTable<u32> = ColdTable::new(Tag::Instance, 10);
         let handle = TABLE.insert(5).unwrap();
         let pin = TABLE.pin(handle).unwrap();
-        assert_eq!(TABLE.pause(Duration::ZERO).unwrap_err().code(), Code::Timeout);
+        assert_eq!(TABLE.rest(Duration::ZERO).err().unwrap().code(), Code::Timeout);
         assert_eq!(*TABLE.pin(handle).unwrap(), 5, "a pause that failed is over");
         std::thread::scope(|scope| {
-            let pauser = scope.spawn(|| TABLE.pause(LONG).unwrap());
-            drop(pin);
-            pauser.join().unwrap();
+            let unpinned = scope.spawn(move || drop(pin));
+            let rest = TABLE.rest(LONG).unwrap();
+            unpinned.join().unwrap();
             let late = scope.spawn(|| *TABLE.pin(handle).unwrap());
             assert_eq!(TABLE.slot(handle).unwrap().state.load(Ordering::SeqCst) & CLOSING, 0);
-            TABLE.resume();
+            drop(rest);
             assert_eq!(late.join().unwrap(), 5);
         });
+    }
+
+    #[test]
+    fn what_a_fork_catches_half_done_is_undone_in_the_child() {
+        static TABLE: ColdTable<u32> = ColdTable::new(Tag::Instance, 10);
+        fork::arm();
+        let handle = TABLE.insert(5).unwrap();
+        let rest = TABLE.rest(LONG).unwrap();
+        let state = &TABLE.slot(handle).unwrap().state;
+        // Another thread pins and has yet to see that it must not, and a third is about to remove.
+        state.fetch_add(1, Ordering::SeqCst);
+        state.fetch_or(CLOSING, Ordering::SeqCst);
+        let code = in_child(|| {
+            drop(rest);
+            let pinned = TABLE.pin(handle).is_ok_and(|value| *value == 5);
+            let removed = TABLE.remove(handle, Duration::ZERO).is_ok();
+            i32::from(pinned) | i32::from(removed) << 1
+        });
+        assert_eq!(code, 0b11);
+        assert_eq!(TABLE.pin(handle).unwrap_err().code(), Code::Closing, "in the parent they go on");
     }
 
     #[test]

@@ -12,7 +12,8 @@ use super::chunks::{Chunks, MAX_SLOTS};
 use super::{GENERATION_SHIFT, INDEX_SHIFT, LAST_GENERATION, TableStats, Tag};
 use super::{exhausted, generation_of, pack, stale};
 use crate::error::{Code, Error, Result};
-use crate::runtime::sync::{AtomicU64, Mutex, Ordering, fence, lock};
+use crate::runtime::fork;
+use crate::runtime::sync::{AtomicU64, Mutex, MutexGuard, Ordering, fence, lock};
 
 /// Handles whose use must cost next to nothing: each stands for two words, such as a pointer to
 /// type-stable memory (see [`pool`](crate::runtime::pool)) and what to know about it.
@@ -34,6 +35,11 @@ pub struct HotTable {
 struct Slot {
     meta: AtomicU64,
     words: [AtomicU64; 2],
+}
+
+/// A hot table at rest, until this is dropped.
+pub(crate) struct HotRest<'a> {
+    _table: MutexGuard<'a, State>,
 }
 
 #[derive(Debug)]
@@ -65,6 +71,7 @@ impl HotTable {
 
     /// A new handle for these words; `resource_exhausted` when the table is full.
     pub fn insert(&self, a: u64, b: u64) -> Result<u64> {
+        fork::under_way_here()?;
         let mut state = lock(&self.state);
         let index = if let Some(index) = state.free.pop_front() {
             index
@@ -112,6 +119,7 @@ impl HotTable {
 
     /// Makes the handle stale and answers the words it stood for, so that the owner can give them back.
     pub fn free(&self, handle: u64) -> Result<(u64, u64)> {
+        fork::under_way_here()?;
         let mut state = lock(&self.state);
         let words = self.get(handle)?;
         let index = handle >> INDEX_SHIFT;
@@ -125,6 +133,11 @@ impl HotTable {
             state.free.push_back(index as u32);
         }
         Ok(words)
+    }
+
+    /// Lets no handle be made or freed while the answer is kept, for a fork; reading goes on.
+    pub(crate) fn rest(&self) -> HotRest<'_> {
+        HotRest { _table: lock(&self.state) }
     }
 
     /// How full the table is.
