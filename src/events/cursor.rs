@@ -81,6 +81,7 @@ struct Run {
 impl Run {
     fn open(pending: Pending, filter: &Filter) -> Self {
         let Pending { segment, low, high, .. } = pending;
+        segment.note_read();
         let sorted = filter.order == Order::Seq || segment.in_time_order(high);
         let range = if filter.bounded_in_time() && segment.in_time_order(high) {
             narrow(&segment, low..high, filter.times)

@@ -37,11 +37,13 @@ pub use model::{
     ACCEPTED, DROPPED, Encoding, EventRef, EventType, EventView, ID_LIMIT, MAX_NAME_BYTES, NewEvent, Receipt,
     TypeId,
 };
-pub use options::{DEFAULT_BLOCK_TIMEOUT, DEFAULT_MAX_EVENTS, EventStoreOptions, MAX_DATA_BYTES, MAX_SHARDS};
+pub use options::{
+    Cleanup, DEFAULT_BLOCK_TIMEOUT, DEFAULT_MAX_EVENTS, EventStoreOptions, MAX_DATA_BYTES, MAX_SHARDS,
+};
 pub use overflow::Overflow;
 pub use query::{Order, Query};
 pub use stats::EventStats;
-pub use store::EventStore;
+pub use store::{Cleaned, EventStore};
 
 #[cfg(all(test, not(loom)))]
 mod tests;
