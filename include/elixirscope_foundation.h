@@ -457,7 +457,9 @@ esf_status esf_version_into(char *buffer, size_t capacity, size_t *out_needed);
  *       "namespace": "shop",
  *       "config": {"ai": {"planning": {"sampling_rate": 0.5}}},
  *       "event_store": {"max_events": 2000000, "overflow_strategy": "drop_oldest", "on_duplicate": "error",
- *                       "block_timeout_ms": 100, "shards": 2, "max_data_bytes": 1000000},
+ *                       "block_timeout_ms": 100, "max_memory_mb": 512, "max_age_seconds": 3600,
+ *                       "prune_interval_ms": 60000, "cleanup_strategy": "oldest", "shards": 2,
+ *                       "max_data_bytes": 1000000},
  *       "telemetry": {"max_series": 100000, "max_series_per_metric": 20000}
  *     }
  */
@@ -468,7 +470,8 @@ typedef struct esf_foundation esf_foundation;
 /**
  * Opens an instance.
  *
- * options is JSON, as this section's introduction shows. No thread is started and no file is touched.
+ * options is JSON, as this section's introduction shows. No file is touched, and no thread is started unless
+ * max_memory_mb or max_age_seconds asks for a clean-up at intervals.
  *
  * Errors: ESF_E_FORMAT_ERROR if the options are no JSON; ESF_E_INVALID_INPUT naming an option that does not
  * exist or is wrong; the errors of a configuration value (all violations are in the error's JSON);
@@ -476,7 +479,9 @@ typedef struct esf_foundation esf_foundation;
  * Threads: any, concurrently.
  * Ownership: the instance is the caller's; close it with esf_foundation_close.
  */
-esf_status esf_foundation_open(esf_str options, esf_foundation **out_foundation, esf_error **err);
+esf_status esf_foundation_open(esf_str options,
+                               esf_foundation **out_foundation,
+                               esf_error **err);
 
 /**
  * Closes an instance: waits for the calls that are running on it, then lets its threads finish, for at most

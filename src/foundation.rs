@@ -30,7 +30,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::config::{ChangeKind, Config, ConfigStats};
+use crate::config::{ChangeKind, Config, ConfigStats, schema};
 use crate::error::{Code, Error, Result};
 use crate::events::{EventStats, EventStore, EventStoreOptions, NewEvent};
 use crate::options::Options;
@@ -105,6 +105,7 @@ impl Foundation {
             Config::open(&options.config, Arc::clone(&version), clock.clone(), Arc::clone(&supervisor))?;
         let events = EventStore::open(store_options(options, &config)?, clock.clone(), version)?;
         let events = Arc::new(events);
+        start_cleaning(options, &config, &events, &supervisor)?;
         let telemetry = Telemetry::new(options.telemetry);
         let own = OwnMetrics::new(&telemetry)?;
         wire(&config, &events, &telemetry)?;
@@ -219,12 +220,49 @@ fn store_options(options: &Options, config: &Config) -> Result<EventStoreOptions
     };
     Ok(EventStoreOptions {
         max_events: Some(max_events),
+        max_memory_bytes: given.max_memory_mb.map(|mb| mb << 20),
+        max_age: max_age(options, config)?.map(Duration::from_secs),
+        cleanup: given.cleanup_strategy.unwrap_or_default(),
         overflow: given.overflow_strategy.unwrap_or_default(),
         block_timeout: given.block_timeout_ms.map_or(defaults.block_timeout, Duration::from_millis),
         on_duplicate: given.on_duplicate.unwrap_or_default(),
         shards: given.shards.map(|shards| shards as usize),
         max_data_bytes: given.max_data_bytes.map_or(defaults.max_data_bytes, |bytes| bytes as usize),
         ..defaults
+    })
+}
+
+/// How old events may become, if that is bounded. The schema's default alone is no bound: it would start a thread
+/// in every process and take events away from hosts that never asked for it.
+fn max_age(options: &Options, config: &Config) -> Result<Option<u64>> {
+    const PATH: &str = "storage.hot.max_age_seconds";
+    if let Some(seconds) = options.event_store.max_age_seconds {
+        return Ok(Some(seconds));
+    }
+    let configured = config.get(PATH)?;
+    let default = schema().find(PATH).map(|key| key.default.to_value());
+    Ok(if Some(&configured) == default.as_ref() { None } else { configured.as_u64() })
+}
+
+/// Starts the worker that cleans up, where there is a bound that needs it.
+fn start_cleaning(
+    options: &Options,
+    config: &Config,
+    events: &Arc<EventStore>,
+    supervisor: &Supervisor,
+) -> Result<()> {
+    if !events.needs_cleaning() {
+        return Ok(());
+    }
+    let interval = match options.event_store.prune_interval_ms {
+        Some(interval) => interval,
+        None => config.get_i64("storage.hot.prune_interval")?.max(1) as u64,
+    };
+    let store = Arc::clone(events);
+    supervisor.start("events-prune", move |stop| {
+        while !stop.wait_timeout(Duration::from_millis(interval)) {
+            store.clean_up();
+        }
     })
 }
 

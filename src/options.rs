@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Code, Error, Result};
-use crate::events::{OnDuplicate, Overflow};
+use crate::events::{Cleanup, OnDuplicate, Overflow};
 use crate::storage::Storage;
 use crate::telemetry::TelemetryOptions;
 
@@ -62,6 +62,20 @@ pub struct EventStoreOptions {
     /// What becomes of an event whose id is stored already: `error` (the default), or `return`: if it is the
     /// same event, the receipt of the stored one is answered and nothing is stored.
     pub on_duplicate: Option<OnDuplicate>,
+    /// The most memory that events and their indexes take, in MiB, events that only cursors still hold included.
+    /// When an append would need more, `overflow_strategy` decides. 1 to 2^20, at least four times
+    /// `max_data_bytes`; default: no bound.
+    pub max_memory_mb: Option<u64>,
+    /// How old events become, in seconds, before the next clean-up removes them. 1 to 2^32; default:
+    /// `storage.hot.max_age_seconds` where the configuration states another value than the schema's, else no
+    /// bound.
+    pub max_age_seconds: Option<u64>,
+    /// How often events are cleaned up where there is a bound on age or memory, in milliseconds. 1 to
+    /// 86,400,000, default: `storage.hot.prune_interval`.
+    pub prune_interval_ms: Option<u64>,
+    /// What a clean-up removes when seven eighths of `max_memory_mb` are in use: the `oldest` events (the
+    /// default) or, with `lru`, those that nobody has read for longest.
+    pub cleanup_strategy: Option<Cleanup>,
     /// How many threads can append without waiting for one another. 1 to 64, default: the number of
     /// processors, at most 8.
     pub shards: Option<u32>,
@@ -120,6 +134,9 @@ impl Options {
         let store = &self.event_store;
         range("event_store.max_events", store.max_events, 1, 1 << 40)?;
         range("event_store.block_timeout_ms", store.block_timeout_ms, 0, 3_600_000)?;
+        range("event_store.max_memory_mb", store.max_memory_mb, 1, 1 << 20)?;
+        range("event_store.max_age_seconds", store.max_age_seconds, 1, 1 << 32)?;
+        range("event_store.prune_interval_ms", store.prune_interval_ms, 1, 86_400_000)?;
         range("event_store.shards", store.shards.map(u64::from), 1, 64)?;
         range("event_store.max_data_bytes", store.max_data_bytes.map(u64::from), 1, 4 << 20)?;
         let telemetry = &self.telemetry;
@@ -185,6 +202,10 @@ mod tests {
             (r#"{"event_store": []}"#, Code::InvalidInput, "event_store"),
             (r#"{"event_store": {"overflow_strategy": "drop"}}"#, Code::InvalidInput, "overflow_strategy"),
             (r#"{"event_store": {"block_timeout_ms": 3600001}}"#, Code::InvalidInput, "block_timeout_ms"),
+            (r#"{"event_store": {"max_memory_mb": 0}}"#, Code::InvalidInput, "max_memory_mb"),
+            (r#"{"event_store": {"max_age_seconds": 0}}"#, Code::InvalidInput, "max_age_seconds"),
+            (r#"{"event_store": {"prune_interval_ms": 0}}"#, Code::InvalidInput, "prune_interval_ms"),
+            (r#"{"event_store": {"cleanup_strategy": "newest"}}"#, Code::InvalidInput, "cleanup_strategy"),
             (r#"{"event_store": {"on_duplicate": "ignore"}}"#, Code::InvalidInput, "on_duplicate"),
             ("{", Code::FormatError, "not JSON"),
             ("{} {}", Code::FormatError, "trailing"),

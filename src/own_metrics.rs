@@ -20,7 +20,7 @@ pub(crate) struct OwnMetrics {
 /// Name, labels and help.
 type Described = (&'static str, &'static [(&'static str, &'static str)], &'static str);
 
-const COUNTERS: [Described; 9] = [
+const COUNTERS: [Described; 11] = [
     ("esf.events.stored", &[], "Events stored since the instance was opened."),
     ("esf.events.offered", &[], "Events handed to the store."),
     ("esf.events.refused", &[], "Events refused: invalid, duplicate, beyond a limit or no room for them."),
@@ -28,6 +28,8 @@ const COUNTERS: [Described; 9] = [
     ("esf.events.repeated", &[], "Events that were stored already and answered like the first time."),
     ("esf.events.removed", &[("reason", "max_events")], "Events removed, by reason."),
     ("esf.events.removed", &[("reason", "prune_before")], "Events removed, by reason."),
+    ("esf.events.removed", &[("reason", "max_age")], "Events removed, by reason."),
+    ("esf.events.removed", &[("reason", "max_memory")], "Events removed, by reason."),
     ("esf.config.notifications.coalesced", &[], "Changes replaced by a newer one before they were read."),
     ("esf.config.notifications.dropped", &[], "Changes dropped because a subscriber's queue was full."),
 ];
@@ -41,17 +43,20 @@ fn counts(config: &ConfigStats, events: &EventStats) -> [u64; COUNTERS.len()] {
         events.repeated,
         events.dropped_oldest,
         events.pruned,
+        events.expired,
+        events.evicted,
         config.coalesced,
         config.dropped,
     ]
 }
 
-const GAUGES: [(&str, &str); 6] = [
+const GAUGES: [(&str, &str); 7] = [
     ("esf.config.version", "The configuration version in force."),
     ("esf.config.subscribers", "Subscriptions to configuration changes."),
     ("esf.events.present", "Events in the store."),
     ("esf.events.segments", "Segments in memory."),
     ("esf.events.memory.bytes", "Memory for events, indexes apart."),
+    ("esf.events.pinned.bytes", "Memory of dropped events that readers still hold."),
     ("esf.events.index.bytes", "Memory for indexes of events."),
 ];
 
@@ -62,6 +67,7 @@ fn readings(config: &ConfigStats, events: &EventStats) -> [f64; GAUGES.len()] {
         events.events as f64,
         events.segments as f64,
         events.memory_bytes as f64,
+        events.pinned_bytes as f64,
         events.index_bytes as f64,
     ]
 }

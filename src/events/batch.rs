@@ -11,6 +11,7 @@ use super::ids::Held;
 use super::model::{ACCEPTED, NewEvent, Receipt};
 use super::overflow::Refusal;
 use super::record;
+use super::recycle::Budget;
 use super::segment::{Segment, Writer};
 use super::shard::of_this_thread;
 use super::store::{EventStore, Manner, Now, draft, no_shard};
@@ -182,17 +183,17 @@ impl EventStore {
     fn make_room(&self, active: Option<&Writer>, events: &[NewEvent<'_>]) -> Result<Vec<Writer>> {
         let mut fresh: Vec<Writer> = Vec::new();
         let active = active.filter(|writer| !writer.has_orphans());
+        let all: usize = events.iter().map(record_length).sum();
+        if all as u64 > self.shared.pool.limit() {
+            return Err(self.shared.pool.full(all as u64));
+        }
         let mut place = active.map(|writer| (writer.segment().shape(), writer.taken()));
         for event in events {
-            let length = record::length(
-                event.correlation_id.map_or(0, <[u8]>::len),
-                event.pid.len(),
-                event.data.len(),
-            );
+            let length = record_length(event);
             let (shape, taken) = match place {
                 Some((shape, taken)) if shape.fits(taken, length) => (shape, taken),
                 _ => {
-                    let writer = Segment::create(&self.shared, self.shape, length)?;
+                    let writer = Segment::create_within(Budget::Usual, &self.shared, self.shape, length)?;
                     let shape = writer.segment().shape();
                     fresh.push(writer);
                     (shape, (0, 0))
@@ -255,6 +256,11 @@ impl EventStore {
             }
         }
     }
+}
+
+/// Bytes that an event's record takes.
+fn record_length(event: &NewEvent<'_>) -> usize {
+    record::length(event.correlation_id.map_or(0, <[u8]>::len), event.pid.len(), event.data.len())
 }
 
 /// The places of the ids that a batch brings; an error if two events have one.

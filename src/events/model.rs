@@ -242,6 +242,11 @@ impl EventRef {
         Some(Self { segment, index })
     }
 
+    /// Notes that somebody reads it.
+    pub(crate) fn note_read(&self) {
+        self.segment.note_read();
+    }
+
     /// The event.
     pub fn view(&self) -> EventView<'_> {
         let names = self.segment.names();

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::again::OnDuplicate;
 use super::overflow::Overflow;
 use super::segment::Shape;
@@ -13,12 +15,25 @@ pub const DEFAULT_MAX_EVENTS: u64 = 100_000;
 /// How long an append of [`Overflow::Block`] waits when nothing else is said.
 pub const DEFAULT_BLOCK_TIMEOUT: Duration = Duration::from_millis(100);
 
+/// Which events the periodic clean-up removes when memory is nearly used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cleanup {
+    /// The oldest.
+    #[default]
+    Oldest,
+    /// Those of the segment that nobody has read from for longest.
+    Lru,
+}
+
 /// Most shards that a store may have.
 pub const MAX_SHARDS: usize = 64;
 
 /// Largest event data that can be allowed, in bytes: lengths in records are 32 bits wide.
 pub const MAX_DATA_BYTES: usize = 1 << 30;
 
+/// About what the columns and indexes of a segment take for an event.
+const INDEX_BYTES: usize = 64;
 const MAX_SEGMENT_EVENTS: u32 = 32_768;
 const MAX_SEGMENT_BYTES: usize = 8 << 20;
 
@@ -27,6 +42,13 @@ const MAX_SEGMENT_BYTES: usize = 8 << 20;
 pub struct EventStoreOptions {
     /// Most events held; `None` is no bound.
     pub max_events: Option<u64>,
+    /// Most bytes of segments with their indexes, those included that only readers still hold; `None` is no bound.
+    /// At least four times `max_data_bytes`.
+    pub max_memory_bytes: Option<u64>,
+    /// Events that are older than this are removed by [`EventStore::clean_up`](super::EventStore::clean_up).
+    pub max_age: Option<Duration>,
+    /// Which events `clean_up` removes when memory is nearly used up.
+    pub cleanup: Cleanup,
     /// What an append does that finds the store full.
     pub overflow: Overflow,
     /// How long an append of [`Overflow::Block`] waits for room.
@@ -48,6 +70,9 @@ impl Default for EventStoreOptions {
     fn default() -> Self {
         Self {
             max_events: Some(DEFAULT_MAX_EVENTS),
+            max_memory_bytes: None,
+            max_age: None,
+            cleanup: Cleanup::default(),
             overflow: Overflow::default(),
             block_timeout: DEFAULT_BLOCK_TIMEOUT,
             on_duplicate: OnDuplicate::default(),
@@ -75,6 +100,10 @@ impl EventStoreOptions {
         if !(1..=MAX_DATA_BYTES).contains(&self.max_data_bytes) {
             return wrong("max_data_bytes", self.max_data_bytes as u64, "1 to 1073741824");
         }
+        let least = 4 * self.max_data_bytes as u64;
+        if let Some(bytes) = self.max_memory_bytes.filter(|bytes| *bytes < least) {
+            return wrong("max_memory_bytes", bytes, &format!("at least {least}, four times max_data_bytes"));
+        }
         if let Some(events) = self.segment_events.filter(|events| !(1..=1 << 24).contains(events)) {
             return wrong("segment_events", u64::from(events), "1 to 16777216");
         }
@@ -98,6 +127,15 @@ impl EventStoreOptions {
         });
         let events = events.next_power_of_two();
         let suits = (events as usize).saturating_mul(512).clamp(64 << 10, MAX_SEGMENT_BYTES);
+        // Memory is used and freed by the segment: a bound leaves each shard a few.
+        let (events, suits) = match self.max_memory_bytes {
+            Some(bytes) => {
+                let share = (bytes / (8 * shards as u64)).min(1 << 30) as usize;
+                let most = (share / 4 / INDEX_BYTES).clamp(64, 1 << 24) as u32;
+                (events.min(1 << most.ilog2()), suits.min((share / 4 * 3).max(4_096)))
+            }
+            None => (events, suits),
+        };
         Shape { events, bytes: self.segment_bytes.unwrap_or(suits).next_multiple_of(8) }
     }
 }

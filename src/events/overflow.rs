@@ -5,6 +5,7 @@
 //! removes events gives the room back. Nobody waits inside: an append that finds no room comes out of all locks
 //! first, and only then its strategy decides.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,9 @@ pub enum Overflow {
 
 /// How many events beyond `max_events` a store that drops nothing has room for: changes of configuration.
 pub(crate) const RESERVED: u64 = 1_024;
+
+/// How often an append that waits for memory looks again.
+const MEMORY_LOOK: Duration = Duration::from_millis(10);
 
 /// Tells those who wait that something was freed. A wait is for any news since a moment that was noted before
 /// looking, so none is missed.
@@ -90,7 +94,8 @@ pub(crate) struct Room {
     max_events: u64,
     /// Events that are there or about to be.
     taken: AtomicU64,
-    pub(crate) freed: Signal,
+    /// Tells of room and of memory.
+    pub(crate) freed: Arc<Signal>,
 }
 
 /// Room for events that are about to be stored; given back unless they were.
@@ -108,20 +113,26 @@ impl Claim<'_> {
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
+        // Nobody is told: what failed after its claim was out of memory, as those are who wait for room.
         if self.events > 0 {
-            self.room.release(self.events);
+            self.room.taken.fetch_sub(self.events, Ordering::SeqCst);
         }
     }
 }
 
 impl Room {
-    pub(crate) fn new(strategy: Overflow, timeout: Duration, max_events: Option<u64>) -> Self {
+    pub(crate) fn new(
+        strategy: Overflow,
+        timeout: Duration,
+        max_events: Option<u64>,
+        freed: Arc<Signal>,
+    ) -> Self {
         Self {
             strategy,
             timeout,
             max_events: max_events.unwrap_or(u64::MAX),
             taken: AtomicU64::new(0),
-            freed: Signal::new(),
+            freed,
         }
     }
 
@@ -167,6 +178,17 @@ impl Room {
         }
     }
 
+    /// Waits for room; whether it is worth another look.
+    pub(crate) fn wait(&self, moment: u64, until: Deadline, lack: &Refusal) -> bool {
+        if matches!(lack, Refusal::OutOfMemory(_)) {
+            // An attempt that runs out of memory half-way gives back what it had, which is news of its own making:
+            // news is waited for from here on, and not for long, since some may have come before.
+            self.freed.wait(self.freed.moment(), until.min(Deadline::after(MEMORY_LOOK)));
+            return until.left().is_some();
+        }
+        self.freed.wait(moment, until) && until.left().is_some()
+    }
+
     /// Until when an append that starts now may wait.
     pub(crate) fn patience(&self) -> Deadline {
         Deadline::after(self.timeout)
@@ -197,13 +219,20 @@ pub(crate) enum Refusal {
     Full,
     /// There is no memory under the bound; the error says it.
     OutOfMemory(Error),
-    /// It never will be.
+    /// As before, and there never can be.
+    TooLarge(Error),
+    /// Something is wrong with it.
     Wrong(Error),
 }
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
-        if error.code() == Code::StoreFull { Self::OutOfMemory(error) } else { Self::Wrong(error) }
+        if error.code() != Code::StoreFull {
+            return Self::Wrong(error);
+        }
+        // The pool's words: how much was asked for, and how much there may be.
+        let bytes = |name: &str| error.context().get(name).and_then(serde_json::Value::as_u64);
+        if bytes("size") > bytes("limit") { Self::TooLarge(error) } else { Self::OutOfMemory(error) }
     }
 }
 
@@ -212,7 +241,7 @@ mod tests {
     use super::*;
 
     fn room(strategy: Overflow) -> Room {
-        Room::new(strategy, Duration::from_millis(1), Some(3))
+        Room::new(strategy, Duration::from_millis(1), Some(3), Arc::new(Signal::new()))
     }
 
     #[test]

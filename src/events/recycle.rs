@@ -1,19 +1,19 @@
 //! The memory of segments, and the small pool that it goes back to: the first touch of fresh pages costs more
 //! than the copy of an event, so segments that have been dropped are filled again.
 
+use std::sync::Arc;
+
 use super::memory::Block;
+use super::overflow::Signal;
 use super::segment::{Index, Shape};
-use crate::error::Result;
-use crate::runtime::sync::{AtomicU32, Mutex, lock};
+use crate::error::{Code, Error, Result};
+use crate::runtime::sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock};
 
 /// How many segments' memory waits for reuse; what comes back beyond that is freed.
 const KEPT: usize = 4;
 
 /// Heads of the type index: most stores have few types.
 const TYPE_HEADS: usize = 256;
-
-/// Events for each head of the parent index: many events have no parent, and looking for children may take longer.
-const EVENTS_PER_PARENT_HEAD: usize = 4;
 
 /// The memory of one segment. Who may read or write what is said in `segment.rs`.
 pub(crate) struct Buffers {
@@ -23,8 +23,8 @@ pub(crate) struct Buffers {
     pub(crate) offsets: Block<u32>,
     /// Each event's timestamp.
     pub(crate) times: Block<i64>,
-    heads: [Links; 4],
-    next: [Links; 4],
+    heads: [Links; 3],
+    next: [Links; 3],
     pub(crate) shadow: Shadow,
 }
 
@@ -35,27 +35,26 @@ impl Buffers {
             arena: Block::new(shape.bytes.div_ceil(8))?,
             offsets: Block::new(events)?,
             times: Block::new(events)?,
-            heads: [
-                Links::new(events)?,
-                Links::new(events)?,
-                Links::new(TYPE_HEADS.min(events))?,
-                Links::new((events / EVENTS_PER_PARENT_HEAD).max(1))?,
-            ],
-            next: [Links::new(events)?, Links::new(events)?, Links::new(events)?, Links::new(events)?],
+            heads: [Links::new(events)?, Links::new(events)?, Links::new(TYPE_HEADS.min(events))?],
+            next: [Links::new(events)?, Links::new(events)?, Links::new(events)?],
             shadow: Shadow::new(events),
         })
     }
 
     /// Heads and links of one index.
     pub(crate) fn index(&self, index: Index) -> (&[AtomicU32], &[AtomicU32]) {
-        let [correlation, id, kind, parent] = &self.heads;
-        let [next_correlation, next_id, next_kind, next_parent] = &self.next;
+        let [correlation, id, kind] = &self.heads;
+        let [next_correlation, next_id, next_kind] = &self.next;
         match index {
             Index::Correlation => (correlation.shared(), next_correlation.shared()),
             Index::EventId => (id.shared(), next_id.shared()),
             Index::Type => (kind.shared(), next_kind.shared()),
-            Index::Parent => (parent.shared(), next_parent.shared()),
         }
+    }
+
+    fn all_bytes(&self) -> u64 {
+        let (records, indexes) = self.bytes();
+        (records + indexes) as u64
     }
 
     /// Bytes of records and columns, and of indexes.
@@ -65,28 +64,77 @@ impl Buffers {
     }
 }
 
-/// Memory of dropped segments, for the next ones. Bounded; what does not fit is freed.
+/// The memory of a store's segments: all that is in use is counted and bounded here, and what dropped segments
+/// leave is kept for the next ones, up to a few.
 pub(crate) struct Pool {
     usual: Shape,
     kept: Mutex<Vec<Buffers>>,
+    /// Bytes in segments, whether they are listed or only held by readers, and in `kept`.
+    allocated: AtomicU64,
+    limit: u64,
+    /// Counts reads of segments, where it matters which was read last.
+    reads: AtomicU64,
+    counts_reads: bool,
+    /// Tells of memory that came back.
+    pub(crate) freed: Arc<Signal>,
+}
+
+/// Who asks for memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Budget {
+    /// An event that must find room under the bound.
+    Usual,
+    /// A change of configuration, for which two segments beyond the bound are reserved.
+    Reserved,
 }
 
 impl Pool {
+    #[cfg(test)]
     pub(crate) fn new(usual: Shape) -> Self {
-        Self { usual, kept: Mutex::new(Vec::with_capacity(KEPT)) }
+        Self::bounded(usual, None, false)
     }
 
-    /// Memory for a segment: used before, or fresh. All chains are empty.
-    pub(crate) fn take(&self, shape: Shape) -> Result<Buffers> {
-        let used = if shape == self.usual { lock(&self.kept).pop() } else { None };
-        match used {
-            Some(mut buffers) => {
-                // Only heads must be empty: everything else is written before it is read.
-                buffers.heads.iter_mut().for_each(Links::clear);
-                Ok(buffers)
-            }
-            None => Buffers::new(shape),
+    pub(crate) fn bounded(usual: Shape, limit: Option<u64>, counts_reads: bool) -> Self {
+        Self {
+            usual,
+            kept: Mutex::new(Vec::with_capacity(KEPT)),
+            allocated: AtomicU64::new(0),
+            limit: limit.unwrap_or(u64::MAX),
+            reads: AtomicU64::new(0),
+            counts_reads,
+            freed: Arc::new(Signal::new()),
         }
+    }
+
+    /// The moment of a read: later reads get larger numbers.
+    pub(crate) fn read_now(&self) -> u64 {
+        if self.counts_reads { self.reads.fetch_add(1, Ordering::Relaxed) + 1 } else { 0 }
+    }
+
+    /// Counts fresh memory in, if the bound allows it.
+    fn count_in(&self, bytes: u64, budget: Budget) -> bool {
+        let reserve = if budget == Budget::Reserved { bytes.saturating_mul(2) } else { 0 };
+        let limit = self.limit.saturating_add(reserve);
+        let fits = |allocated: u64| allocated.checked_add(bytes).filter(|all| *all <= limit);
+        self.allocated.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits).is_ok()
+    }
+
+    /// Memory for a segment: used before, or fresh. All chains are empty. `store_full` when the bound is reached.
+    pub(crate) fn take(&self, shape: Shape, budget: Budget) -> Result<Buffers> {
+        let used = if shape == self.usual { lock(&self.kept).pop() } else { None };
+        if let Some(mut buffers) = used {
+            // Only heads must be empty: everything else is written before it is read.
+            buffers.heads.iter_mut().for_each(Links::clear);
+            return Ok(buffers);
+        }
+        let buffers = Buffers::new(shape)?;
+        let bytes = buffers.all_bytes();
+        // What waits for reuse makes way for what is needed now.
+        while !self.count_in(bytes, budget) {
+            let Some(unused) = lock(&self.kept).pop() else { return Err(self.full(bytes)) };
+            self.allocated.fetch_sub(unused.all_bytes(), Ordering::SeqCst);
+        }
+        Ok(buffers)
     }
 
     /// Takes memory back.
@@ -95,8 +143,32 @@ impl Pool {
             let mut kept = lock(&self.kept);
             if kept.len() < KEPT {
                 kept.push(buffers);
+                drop(kept);
+                self.freed.tell();
+                return;
             }
         }
+        self.allocated.fetch_sub(buffers.all_bytes(), Ordering::SeqCst);
+        drop(buffers);
+        self.freed.tell();
+    }
+
+    /// The error of a store that may not use so many bytes more.
+    pub(crate) fn full(&self, bytes: u64) -> Error {
+        let limit = self.limit;
+        let message =
+            format!("the event store may use {limit} bytes of memory and needs {bytes} more for this");
+        Error::new(Code::StoreFull, message).with("limit", limit).with("size", bytes)
+    }
+
+    /// How many bytes may be in use.
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Bytes in use or waiting for reuse.
+    pub(crate) fn allocated(&self) -> u64 {
+        self.allocated.load(Ordering::SeqCst)
     }
 
     /// Bytes that wait for reuse.

@@ -7,9 +7,11 @@
 //!
 //! Locks: `Retention::books` before any shard's lock, never the other way round.
 
+use std::sync::Arc;
+
 use super::frontier::{FIRST_SEQ, Frontier};
 use super::overflow::Room;
-use super::plan::Window;
+use super::query::Window;
 use super::segment::Segment;
 use super::shard::{Entry, Shard};
 use crate::runtime::sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock, try_lock};
@@ -83,6 +85,10 @@ pub(crate) struct Books {
     pub(crate) present: u64,
     /// Events removed by `prune_before` so far.
     pub(crate) pruned: u64,
+    /// Events removed because of their age so far.
+    pub(crate) expired: u64,
+    /// Events removed for want of memory so far.
+    pub(crate) evicted: u64,
 }
 
 pub(crate) struct Retention {
@@ -95,9 +101,20 @@ pub(crate) struct Retention {
     books: Mutex<Ledger>,
 }
 
+/// Why events are removed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// The host said so.
+    Asked,
+    /// They are too old.
+    Age,
+}
+
 struct Ledger {
-    /// Events pruned so far.
+    /// Events removed because the host said so, because of their age, and for want of memory.
     pruned: u64,
+    expired: u64,
+    evicted: u64,
     /// All that are gone, as far as their room was given back.
     gone: u64,
     /// Where the books were settled last: everything below is published.
@@ -111,7 +128,7 @@ impl Retention {
             room,
             low: AtomicU64::new(FIRST_SEQ),
             holes: AtomicU64::new(0),
-            books: Mutex::new(Ledger { pruned: 0, gone: 0, settled: FIRST_SEQ }),
+            books: Mutex::new(Ledger { pruned: 0, expired: 0, evicted: 0, gone: 0, settled: FIRST_SEQ }),
         }
     }
 
@@ -187,7 +204,8 @@ impl Retention {
         }
         self.raise(low, shards);
         self.give_back(ledger, next, present);
-        Books { next, low, present, pruned: ledger.pruned }
+        let Ledger { pruned, expired, evicted, .. } = *ledger;
+        Books { next, low, present, pruned, expired, evicted }
     }
 
     /// Gives back the room of what has gone since the last time.
@@ -210,7 +228,13 @@ impl Retention {
     }
 
     /// Removes every event that is there now and is older than `time`; how many those were.
-    pub(crate) fn prune_before(&self, time: i64, shards: &[Shard], frontier: &Frontier) -> u64 {
+    pub(crate) fn remove_before(
+        &self,
+        time: i64,
+        reason: Reason,
+        shards: &[Shard],
+        frontier: &Frontier,
+    ) -> u64 {
         let mut ledger = lock(&self.books);
         let Books { next, low, present, .. } = self.settle_locked(&mut ledger, shards, frontier);
         // From here until the books are right again readers wait for us rather than work the mark out.
@@ -222,12 +246,64 @@ impl Retention {
             removed += shard.retire(whole).iter().map(|entry| live(entry, low, next)).sum::<u64>();
             removed += shard.segments().iter().map(|entry| prune_some(entry, time, low, next)).sum::<u64>();
         }
-        ledger.pruned += removed;
+        match reason {
+            Reason::Asked => ledger.pruned += removed,
+            Reason::Age => ledger.expired += removed,
+        }
         let low = first_live(shards, low, next);
         self.holes.store(next - low - count(shards, low, next), Ordering::Release);
         self.raise(low, shards);
         self.give_back(&mut ledger, next, present - removed);
         removed
+    }
+
+    /// Removes the oldest events, as many as free a segment; `false` when only active segments are left.
+    pub(crate) fn evict_oldest(&self, shards: &[Shard], frontier: &Frontier) -> bool {
+        let mut ledger = lock(&self.books);
+        self.settle_locked(&mut ledger, shards, frontier);
+        let last_of = |shard: &Shard| {
+            let segments = shard.segments();
+            let (first, rest) = segments.split_first()?;
+            first.bounds().filter(|_| !rest.is_empty()).map(|bounds| bounds.seqs.1)
+        };
+        let Some(last) = shards.iter().filter_map(last_of).min() else { return false };
+        // What is older and in flight must be there before it can be counted.
+        frontier.wait(last + 1);
+        let Books { next, low, .. } = self.settle_locked(&mut ledger, shards, frontier);
+        let mark = low.max(last + 1);
+        let removed = count(shards, low, mark);
+        ledger.evicted += removed;
+        // Readers that work the mark out in between see it where it was or where it will be.
+        self.holes.store(next - mark - count(shards, mark, next), Ordering::Release);
+        self.raise(mark, shards);
+        self.settle_locked(&mut ledger, shards, frontier);
+        true
+    }
+
+    /// Removes the events of the full segment that nobody has read from for longest; `false` when there is none.
+    pub(crate) fn evict_least_read(&self, shards: &[Shard], frontier: &Frontier) -> bool {
+        let mut ledger = lock(&self.books);
+        let Books { next, low, present, .. } = self.settle_locked(&mut ledger, shards, frontier);
+        let candidates = shards.iter().flat_map(|shard| {
+            let segments = shard.segments();
+            let full = segments.split_last().map_or(&[][..], |(_, full)| full);
+            let settled = |entry: &&Entry| entry.bounds().is_some_and(|bounds| bounds.seqs.1 < next);
+            full.iter().filter(settled).cloned().collect::<Vec<_>>()
+        });
+        let read = |entry: &Entry| (entry.segment.last_read(), entry.bounds().map(|bounds| bounds.seqs));
+        let Some(entry) = candidates.min_by_key(read) else { return false };
+        // As in `remove_before`.
+        self.holes.store(1, Ordering::Release);
+        let removed = live(&entry, low, next);
+        for shard in shards {
+            shard.retire(|other| Arc::ptr_eq(&other.segment, &entry.segment));
+        }
+        ledger.evicted += removed;
+        let low = first_live(shards, low, next);
+        self.holes.store(next - low - count(shards, low, next), Ordering::Release);
+        self.raise(low, shards);
+        self.give_back(&mut ledger, next, present - removed);
+        true
     }
 }
 

@@ -20,7 +20,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::names::Names;
 use super::record::{AT_CONFIG_VERSION, AT_EVENT_ID, AT_SEQ, Draft, HEADER, Record};
-use super::recycle::{Buffers, Pool};
+use super::recycle::{Budget, Buffers, Pool};
 use super::retention::Dead;
 use crate::error::Result;
 use crate::runtime::sync::{AtomicU32, AtomicU64, Ordering};
@@ -48,12 +48,11 @@ pub(crate) struct Shared {
 }
 
 /// Which index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(crate) enum Index {
-    Correlation,
-    EventId,
-    Type,
-    Parent,
+    Correlation = 0,
+    EventId = 1,
+    Type = 2,
 }
 
 /// A segment, as readers see it.
@@ -70,6 +69,8 @@ pub(crate) struct Segment {
     buffers: Option<Buffers>,
     /// Which events retention has removed one by one; made on first need.
     pub(crate) dead: OnceLock<Dead>,
+    /// When it was read last, as the pool counts reads; 0 where that does not matter.
+    last_read: AtomicU64,
     shared: Arc<Shared>,
 }
 
@@ -90,9 +91,21 @@ fn unordered(word: u64) -> i64 {
 
 impl Segment {
     /// A new segment and its only writer; larger than the usual shape when a record would not fit.
+    #[cfg(test)]
     pub(crate) fn create(shared: &Arc<Shared>, usual: Shape, record: usize) -> Result<Writer> {
+        Self::create_within(Budget::Usual, shared, usual, record)
+    }
+
+    /// A new segment and its only writer; larger than the usual shape when a record would not fit. `store_full`
+    /// when there is no memory left under the store's bound.
+    pub(crate) fn create_within(
+        budget: Budget,
+        shared: &Arc<Shared>,
+        usual: Shape,
+        record: usize,
+    ) -> Result<Writer> {
         let shape = Shape { bytes: usual.bytes.max(record), ..usual };
-        let buffers = shared.pool.take(shape)?;
+        let buffers = shared.pool.take(shape, budget)?;
         let segment = Arc::new(Self {
             committed: AtomicU32::new(0),
             disorder: AtomicU32::new(u32::MAX),
@@ -103,9 +116,23 @@ impl Segment {
             shape,
             buffers: Some(buffers),
             dead: OnceLock::new(),
+            last_read: AtomicU64::new(shared.pool.read_now()),
             shared: Arc::clone(shared),
         });
         Ok(Writer { segment, staged: 0, used: 0, last_time: i64::MIN })
+    }
+
+    /// Notes that somebody reads it.
+    pub(crate) fn note_read(&self) {
+        let now = self.shared.pool.read_now();
+        if now > 0 {
+            self.last_read.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// When it was read last, or made.
+    pub(crate) fn last_read(&self) -> u64 {
+        self.last_read.load(Ordering::Relaxed)
     }
 
     /// How many events can be read.
@@ -315,9 +342,6 @@ impl Writer {
             buffers.link(Index::Correlation, correlation_hash, index);
         }
         buffers.link(Index::Type, u64::from(draft.type_id), index);
-        if draft.parent_id != 0 {
-            buffers.link(Index::Parent, id_hash(draft.parent_id), index);
-        }
         Some(index)
     }
 

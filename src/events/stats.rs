@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::overflow::Overflow;
 
-/// What a store holds and what has become of the rest. `stored = events + dropped_oldest + pruned`, and
+/// What a store holds and what has become of the rest. `stored = events + dropped_oldest + pruned + expired +
+/// evicted`, and
 /// `offered = stored + refused + dropped_newest + repeated`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct EventStats {
@@ -26,6 +27,10 @@ pub struct EventStats {
     pub dropped_oldest: u64,
     /// Events removed by `prune_before`.
     pub pruned: u64,
+    /// Events removed because they were older than the store's age bound.
+    pub expired: u64,
+    /// Events removed to stay within the store's memory bound.
+    pub evicted: u64,
     /// The most events that are held, if there is a bound.
     pub max_events: Option<u64>,
     /// What an append does that finds the store full.
@@ -46,6 +51,12 @@ pub struct EventStats {
     pub index_bytes: u64,
     /// Bytes of dropped segments that wait for reuse.
     pub pooled_bytes: u64,
+    /// Bytes of segments that the store has dropped and that readers still hold.
+    pub pinned_bytes: u64,
+    /// The most bytes of segments in use, whoever holds them, if there is a bound.
+    pub max_memory_bytes: Option<u64>,
+    /// How old events may become, in milliseconds, if there is a bound.
+    pub max_age_ms: Option<u64>,
     /// Distinct event types and nodes.
     pub names: u64,
 }

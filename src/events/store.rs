@@ -12,13 +12,12 @@ use super::frontier::{FIRST_SEQ, Frontier};
 use super::ids::Ids;
 use super::model::{ACCEPTED, DROPPED, EventRef, EventType, NewEvent, Receipt, TypeId};
 use super::names::Names;
-use super::options::EventStoreOptions;
+use super::options::{Cleanup, EventStoreOptions};
 use super::overflow::{Overflow, Refusal, Room};
-use super::plan::{self, Plan};
-use super::query::Query;
+use super::query::{self, Query};
 use super::record::Draft;
-use super::recycle::Pool;
-use super::retention::{Retention, is_dead};
+use super::recycle::{Budget, Pool};
+use super::retention::{Reason, Retention, is_dead};
 use super::segment::{Segment, Shape, Shared};
 use super::shard::{Shard, of_this_thread};
 use super::stats::EventStats;
@@ -87,6 +86,15 @@ pub(super) enum Manner {
     Reserved,
 }
 
+/// What [`EventStore::clean_up`] removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cleaned {
+    /// Events older than the age bound.
+    pub expired: u64,
+    /// Events removed to make room in memory.
+    pub evicted: u64,
+}
+
 /// The clocks at one moment.
 #[derive(Clone, Copy)]
 pub(super) struct Now {
@@ -104,12 +112,15 @@ impl EventStore {
         options.check()?;
         let shards = options.shard_count();
         let shape = options.shape(shards);
+        let pool = Pool::bounded(shape, options.max_memory_bytes, options.cleanup == Cleanup::Lru);
+        let freed = Arc::clone(&pool.freed);
+        let room = Room::new(options.overflow, options.block_timeout, options.max_events, freed);
         Ok(Self {
             shards: (0..shards).map(|_| Shard::new()).collect(),
             frontier: Frontier::new(shards),
             ids: Ids::new(),
-            retention: Retention::new(Room::new(options.overflow, options.block_timeout, options.max_events)),
-            shared: Arc::new(Shared { names: Names::new()?, pool: Pool::new(shape) }),
+            retention: Retention::new(room),
+            shared: Arc::new(Shared { names: Names::new()?, pool }),
             shape,
             clock,
             config_version,
@@ -162,14 +173,23 @@ impl EventStore {
         let room = &self.retention.room;
         let (mut refusal, mut until) = (refusal, None);
         loop {
-            let lack = match refusal {
+            let (lack, possible) = match refusal {
                 Refusal::Wrong(error) => {
                     self.refused.fetch_add(events, Ordering::Relaxed);
                     return Err(error);
                 }
-                Refusal::Full => None,
-                Refusal::OutOfMemory(error) => Some(error),
+                Refusal::Full => (None, true),
+                Refusal::OutOfMemory(error) => (Some(error), true),
+                Refusal::TooLarge(error) => (Some(error), false),
             };
+            let drops_oldest = room.strategy() == Overflow::DropOldest || manner == Manner::Reserved;
+            if drops_oldest && possible && self.retention.evict_oldest(&self.shards, &self.frontier) {
+                match again() {
+                    Ok(stored) => return Ok(stored),
+                    Err(next) => refusal = next,
+                }
+                continue;
+            }
             if room.strategy() == Overflow::DropNewest && manner != Manner::Reserved {
                 let result = dropped();
                 let count = if result.is_ok() { &self.dropped_newest } else { &self.refused };
@@ -177,7 +197,7 @@ impl EventStore {
                 return result;
             }
             let waits = room.strategy() == Overflow::Block && manner == Manner::Waiting;
-            if waits && !room.hopeless(events) {
+            if waits && possible && !room.hopeless(events) {
                 let until = *until.get_or_insert_with(|| room.patience());
                 // The moment comes before the look, so that what is freed in between ends the wait at once.
                 let moment = room.freed.moment();
@@ -185,7 +205,7 @@ impl EventStore {
                     Ok(stored) => return Ok(stored),
                     Err(next) => refusal = next,
                 }
-                if matches!(refusal, Refusal::Wrong(_)) || room.freed.wait(moment, until) {
+                if matches!(refusal, Refusal::Wrong(_)) || room.wait(moment, until, &refusal) {
                     continue;
                 }
             }
@@ -235,7 +255,8 @@ impl EventStore {
             let index = if staged.is_some() {
                 staged
             } else {
-                let fresh = Segment::create(&self.shared, self.shape, draft.length())?;
+                let budget = if manner == Manner::Reserved { Budget::Reserved } else { Budget::Usual };
+                let fresh = Segment::create_within(budget, &self.shared, self.shape, draft.length())?;
                 shard.extend(std::slice::from_ref(&fresh));
                 rotated = true;
                 active.insert(fresh).stage(&draft, hash)
@@ -336,7 +357,7 @@ impl EventStore {
 
     /// The event of this id, or `data_not_found`.
     pub fn get(&self, id: u64) -> Result<EventRef> {
-        let event = self.holds(id).ok_or_else(|| {
+        let event = self.holds(id).inspect(EventRef::note_read).ok_or_else(|| {
             Error::new(Code::DataNotFound, format!("no event has the id {id}; it may have been dropped"))
                 .with("event_id", id)
         })?;
@@ -347,22 +368,45 @@ impl EventStore {
 
     /// Finds events. The cursor shows the store as it is now and keeps what it shows in memory.
     pub fn query(&self, query: &Query) -> Result<Cursor> {
-        let asked = plan::Asked::new(query, &self.shared.names)?;
-        let plan = |window| asked.plan(window, &self.shards).0;
-        let planned = self.retention.look(&self.shards, &self.frontier, plan);
-        Ok(planned.into_cursor(query))
-    }
-
-    /// How a query would be answered: which index finds the events, and why that one.
-    pub fn explain(&self, query: &Query) -> Result<Plan> {
-        let asked = plan::Asked::new(query, &self.shared.names)?;
-        let plan = |window| asked.plan(window, &self.shards).1;
+        let names = &self.shared.names;
+        let types: Vec<u32> =
+            query.types.iter().filter_map(|name| names.find(name)).filter(|id| *id != 0).collect();
+        let hash = query.correlation_id.as_deref().map_or(0, |id| names.hash(id));
+        let plan = |window| query::plan(query, &types, hash, window, &self.shards);
         Ok(self.retention.look(&self.shards, &self.frontier, plan))
     }
 
     /// Removes every event with a timestamp below `timestamp`; how many those were.
     pub fn prune_before(&self, timestamp: i64) -> Result<u64> {
-        Ok(self.retention.prune_before(timestamp, &self.shards, &self.frontier))
+        Ok(self.retention.remove_before(timestamp, Reason::Asked, &self.shards, &self.frontier))
+    }
+
+    /// Whether there is a bound for which [`EventStore::clean_up`] must be called at intervals.
+    pub fn needs_cleaning(&self) -> bool {
+        self.options.max_age.is_some() || self.options.max_memory_bytes.is_some()
+    }
+
+    /// Removes what is older than the store's age bound, and makes room where memory is nearly used up: a few
+    /// segments' worth, so that appends find some. An instance with such a bound does this at intervals.
+    pub fn clean_up(&self) -> Cleaned {
+        let (shards, frontier, pool) = (&self.shards, &self.frontier, &self.shared.pool);
+        let expired = self.options.max_age.map_or(0, |age| {
+            let age = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
+            let oldest = self.clock.now_ns().saturating_sub(age);
+            self.retention.remove_before(oldest, Reason::Age, shards, frontier)
+        });
+        let before = self.retention.settle(shards, frontier).evicted;
+        let target = pool.limit() / 8 * 7;
+        while pool.allocated().saturating_sub(pool.bytes() as u64) > target {
+            let removed = match self.options.cleanup {
+                Cleanup::Oldest => self.retention.evict_oldest(shards, frontier),
+                Cleanup::Lru => self.retention.evict_least_read(shards, frontier),
+            };
+            if !removed {
+                break;
+            }
+        }
+        Cleaned { expired, evicted: self.retention.settle(shards, frontier).evicted - before }
     }
 
     /// The books, settled as of now.
@@ -378,6 +422,7 @@ impl EventStore {
             }
         }
         let stored = books.next - FIRST_SEQ;
+        let pooled = self.shared.pool.bytes() as u64;
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let (refused, dropped_newest, repeated) =
             (read(&self.refused), read(&self.dropped_newest), read(&self.repeated));
@@ -389,8 +434,10 @@ impl EventStore {
             refused_full: read(&self.refused_full),
             dropped_newest,
             repeated,
-            dropped_oldest: stored - books.present - books.pruned,
+            dropped_oldest: stored - books.present - books.pruned - books.expired - books.evicted,
             pruned: books.pruned,
+            expired: books.expired,
+            evicted: books.evicted,
             max_events: self.options.max_events,
             overflow_strategy: self.options.overflow,
             next_seq: books.next,
@@ -400,7 +447,10 @@ impl EventStore {
             segments,
             memory_bytes: memory,
             index_bytes: index,
-            pooled_bytes: self.shared.pool.bytes() as u64,
+            pooled_bytes: pooled,
+            pinned_bytes: self.shared.pool.allocated().saturating_sub(memory + index + pooled),
+            max_memory_bytes: self.options.max_memory_bytes,
+            max_age_ms: self.options.max_age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
             names: u64::from(self.shared.names.last()),
         }
     }

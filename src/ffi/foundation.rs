@@ -9,7 +9,9 @@
 //!   "namespace": "shop",
 //!   "config": {"ai": {"planning": {"sampling_rate": 0.5}}},
 //!   "event_store": {"max_events": 2000000, "overflow_strategy": "drop_oldest", "on_duplicate": "error",
-//!                   "block_timeout_ms": 100, "shards": 2, "max_data_bytes": 1000000},
+//!                   "block_timeout_ms": 100, "max_memory_mb": 512, "max_age_seconds": 3600,
+//!                   "prune_interval_ms": 60000, "cleanup_strategy": "oldest", "shards": 2,
+//!                   "max_data_bytes": 1000000},
 //!   "telemetry": {"max_series": 100000, "max_series_per_metric": 20000}
 //! }
 //! ```
@@ -33,7 +35,8 @@ pub struct esf_foundation {
 
 /// Opens an instance.
 ///
-/// `options` is JSON, as this section's introduction shows. No thread is started and no file is touched.
+/// `options` is JSON, as this section's introduction shows. No file is touched, and no thread is started unless
+/// `max_memory_mb` or `max_age_seconds` asks for a clean-up at intervals.
 ///
 /// Errors: ESF_E_FORMAT_ERROR if the options are no JSON; ESF_E_INVALID_INPUT naming an option that does not
 /// exist or is wrong; the errors of a configuration value (all violations are in the error's JSON);

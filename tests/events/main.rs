@@ -1,6 +1,6 @@
 //! The event store as its users see it: against a naive model, and under threads.
 
 mod bounds;
+mod cleanup;
 mod model;
-mod queries;
 mod threads;
