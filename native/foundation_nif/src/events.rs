@@ -5,7 +5,7 @@
 //! data, seq, config_version}`, from which Elixir makes the struct.
 
 use elixirscope_foundation::error::{Code, Error};
-use elixirscope_foundation::events::{Encoding, EventStore, EventView, ID_LIMIT, NewEvent};
+use elixirscope_foundation::events::{Encoding, EventStore, EventView, ID_LIMIT, NewEvent, Receipt};
 use rustler::types::tuple::{get_tuple, make_tuple};
 use rustler::{Encoder, Env, Term};
 
@@ -85,7 +85,8 @@ fn event_append<'a>(
             let events = instance.foundation().events();
             let receipt = texts::with_node(fields.node, |node| {
                 texts::with_pid(fields.pid, |pid| {
-                    events.append(&borrow_event(attached, events, &fields, node, pid)?)
+                    // A scheduler never waits for room: where the strategy is to block, this is `store_full`.
+                    events.append_at_once(&borrow_event(attached, events, &fields, node, pid)?)
                 })
             })?;
             Ok((atoms::ok(), receipt.event_id).encode(env))
@@ -96,16 +97,21 @@ fn event_append<'a>(
 /// Stores all events of the list or none: `{:ok, ids}`. Each is a tuple of the fields of [`event_append`].
 #[rustler::nif]
 fn event_append_batch<'a>(env: Env<'a>, handle: Term<'a>, events: Term<'a>) -> Term<'a> {
-    guard(env, || append_batch(env, handle, events))
+    guard(env, || append_batch(env, handle, events, EventStore::append_batch_at_once))
 }
 
 /// As [`event_append_batch`], for batches that take longer than a scheduler should.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn event_append_batch_dirty<'a>(env: Env<'a>, handle: Term<'a>, events: Term<'a>) -> Term<'a> {
-    guard(env, || append_batch(env, handle, events))
+    guard(env, || append_batch(env, handle, events, EventStore::append_batch))
 }
 
-fn append_batch<'a>(env: Env<'a>, handle: Term<'a>, events: Term<'a>) -> Result<Term<'a>, Error> {
+fn append_batch<'a>(
+    env: Env<'a>,
+    handle: Term<'a>,
+    events: Term<'a>,
+    append: impl Fn(&EventStore, &[NewEvent<'_>]) -> Result<Vec<Receipt>, Error>,
+) -> Result<Term<'a>, Error> {
     with(handle, |attached| {
         let instance = attached.pin()?;
         // What the borrowed events point to: texts of nodes and pids.
@@ -129,8 +135,7 @@ fn append_batch<'a>(env: Env<'a>, handle: Term<'a>, events: Term<'a>) -> Result<
                 .map_err(|error| batch_error(index, error))?;
             batch.push(event);
         }
-        let ids: Vec<u64> =
-            events.append_batch(&batch)?.into_iter().map(|receipt| receipt.event_id).collect();
+        let ids: Vec<u64> = append(events, &batch)?.into_iter().map(|receipt| receipt.event_id).collect();
         Ok((atoms::ok(), ids).encode(env))
     })
 }

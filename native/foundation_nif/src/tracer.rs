@@ -22,7 +22,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use elixirscope_foundation::events::{Encoding, NewEvent};
+use elixirscope_foundation::events::{ACCEPTED, Encoding, NewEvent};
 use elixirscope_foundation::handles::{self, Instance};
 use elixirscope_foundation::telemetry::Histogram;
 use rustler::{Atom, Binary, Encoder, Env, Term};
@@ -477,9 +477,9 @@ fn store(
         data: data.bytes(),
         ..NewEvent::default()
     };
-    match instance.foundation().events().append(&event) {
-        Ok(_) => Outcome::Stored,
-        Err(_) => Outcome::Refused,
+    match instance.foundation().events().append_at_once(&event) {
+        Ok(receipt) if receipt.level >= ACCEPTED => Outcome::Stored,
+        Ok(_) | Err(_) => Outcome::Refused,
     }
 }
 
