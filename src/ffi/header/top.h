@@ -62,8 +62,8 @@
  * -------
  * A function may be called from any thread. Functions whose first parameter points to `const` may be called
  * concurrently on the same handle; the others (cursors, closing, freeing) may not, but calls on different
- * handles always may. Closing an instance waits for the calls that are running on it. A thread that calls needs
- * 64 KiB of stack, 128 KiB for esf_events_export_jsonl.
+ * handles always may. Closing an instance waits for the calls that are running on it. A thread that calls
+ * needs 64 KiB of stack, 128 KiB for esf_events_export_jsonl.
  *
  * Ownership and lifetimes
  * -----------------------
