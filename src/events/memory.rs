@@ -1,11 +1,12 @@
-//! Fixed blocks of memory for segments: allocated once, zeroed, never moved, freed as a whole.
+//! Fixed blocks of memory for segments: allocated once, never moved, freed as a whole.
 //!
 //! # Invariants
-//! - A block owns `len` elements at `ptr`, all of them initialised (zero at first) from `new` to `drop`.
+//! - A block owns `len` elements at `ptr`, from `new` to `drop`. They are initialised, zero at first, except in a
+//!   block of words made by `unset`, which hands out nothing but its address.
 //! - The block hands out only its address. Whoever dereferences it answers for aliasing; `segment.rs` says how.
 //! - `Plain` types are valid for every bit pattern, zero included, and need no drop.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 
 use crate::error::{Code, Error, Result};
@@ -40,15 +41,19 @@ unsafe impl<T: Plain + Send> Send for Block<T> {}
 unsafe impl<T: Plain + Sync> Sync for Block<T> {}
 
 impl<T: Plain> Block<T> {
-    /// Allocates a block; `no_memory` when there is none to be had.
+    /// Allocates a block of zeros; `no_memory` when there is none to be had.
     pub(crate) fn new(len: usize) -> Result<Self> {
+        Self::allocated_by(alloc_zeroed, len)
+    }
+
+    fn allocated_by(allocate: unsafe fn(Layout) -> *mut u8, len: usize) -> Result<Self> {
         let failed = || {
             Error::new(Code::NoMemory, format!("no memory for a block of {len} elements of the event store"))
                 .with("elements", len)
         };
         let layout = Self::layout(len).ok_or_else(failed)?;
         // SAFETY: the layout is not of size zero: `layout` asks for at least one element of a sized type.
-        let raw = unsafe { alloc_zeroed(layout) }.cast::<T>();
+        let raw = unsafe { allocate(layout) }.cast::<T>();
         NonNull::new(raw).map(|ptr| Self { ptr, len: len.max(1) }).ok_or_else(failed)
     }
 
@@ -67,6 +72,14 @@ impl<T: Plain> Block<T> {
     }
 }
 
+impl Block<u64> {
+    /// Allocates a block that is to be written before it is read. Memory that the allocator has had back is not
+    /// zeroed again, which takes milliseconds for the records of a segment.
+    pub(crate) fn unset(len: usize) -> Result<Self> {
+        Self::allocated_by(alloc, len)
+    }
+}
+
 impl<T: Plain + Sync> Block<T> {
     /// The elements, for types that are changed through shared references (atomics).
     pub(crate) fn shared(&self) -> &[T]
@@ -80,7 +93,10 @@ impl<T: Plain + Sync> Block<T> {
 
     /// Makes every element zero again.
     #[cfg(not(loom))]
-    pub(crate) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self)
+    where
+        T: Interior,
+    {
         // SAFETY: the block owns `len` elements, `&mut` makes the access exclusive, and zero is a value of a
         // plain type.
         unsafe { std::ptr::write_bytes(self.ptr.as_ptr(), 0, self.len) }
@@ -95,7 +111,7 @@ impl<T> Interior for std::sync::atomic::AtomicPtr<T> {}
 impl<T: Plain> Drop for Block<T> {
     fn drop(&mut self) {
         if let Some(layout) = Self::layout(self.len) {
-            // SAFETY: `ptr` came from `alloc_zeroed` with this very layout (`len` was at least 1 there too).
+            // SAFETY: `ptr` came from the allocator with this very layout (`len` was at least 1 there too).
             unsafe { dealloc(self.ptr.as_ptr().cast(), layout) }
         }
     }

@@ -32,7 +32,7 @@ impl Buffers {
     fn new(shape: Shape) -> Result<Self> {
         let events = shape.events as usize;
         Ok(Self {
-            arena: Block::new(shape.bytes.div_ceil(8))?,
+            arena: Block::unset(shape.bytes.div_ceil(8))?,
             offsets: Block::new(events)?,
             times: Block::new(events)?,
             heads: [Links::new(events)?, Links::new(events)?, Links::new(TYPE_HEADS.min(events))?],
