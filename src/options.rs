@@ -79,7 +79,8 @@ pub struct EventStoreOptions {
     /// How many threads can append without waiting for one another. 1 to 64, default: the number of
     /// processors, at most 8.
     pub shards: Option<u32>,
-    /// The largest data of one event, in bytes. 1 to 4 MiB, default 1,000,000.
+    /// The largest data of one event, in bytes. 4 KiB (the instance's own events must fit) to 4 MiB, default
+    /// 1,000,000.
     pub max_data_bytes: Option<u32>,
 }
 
@@ -138,7 +139,7 @@ impl Options {
         range("event_store.max_age_seconds", store.max_age_seconds, 1, 1 << 32)?;
         range("event_store.prune_interval_ms", store.prune_interval_ms, 1, 86_400_000)?;
         range("event_store.shards", store.shards.map(u64::from), 1, 64)?;
-        range("event_store.max_data_bytes", store.max_data_bytes.map(u64::from), 1, 4 << 20)?;
+        range("event_store.max_data_bytes", store.max_data_bytes.map(u64::from), 4_096, 4 << 20)?;
         let telemetry = &self.telemetry;
         range("telemetry.max_series", Some(telemetry.max_series as u64), 1, 1_000_000)?;
         range("telemetry.max_series_per_metric", Some(telemetry.max_series_per_metric as u64), 1, 1_000_000)
@@ -198,6 +199,7 @@ mod tests {
             (r#"{"event_store": {"max_events": 0}}"#, Code::InvalidInput, "event_store.max_events"),
             (r#"{"event_store": {"max_events": -1}}"#, Code::InvalidInput, "event_store.max_events"),
             (r#"{"event_store": {"shards": 65}}"#, Code::InvalidInput, "event_store.shards"),
+            (r#"{"event_store": {"max_data_bytes": 10}}"#, Code::InvalidInput, "event_store.max_data_bytes"),
             (r#"{"telemetry": {"max_series": "many"}}"#, Code::InvalidInput, "telemetry.max_series"),
             (r#"{"event_store": []}"#, Code::InvalidInput, "event_store"),
             (r#"{"event_store": {"overflow_strategy": "drop"}}"#, Code::InvalidInput, "overflow_strategy"),
