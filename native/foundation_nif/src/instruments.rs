@@ -1,8 +1,7 @@
 //! Instruments through handles: resolved once by name and labels, then a few nanoseconds a call.
 
 use elixirscope_foundation::error::{Code, Error};
-use elixirscope_foundation::handles::{Instance, counters, gauges, histograms};
-use elixirscope_foundation::telemetry::{Counter, Gauge, Histogram};
+use elixirscope_foundation::handles::{self, Instance, counters, gauges, histograms};
 use rustler::types::map::MapIterator;
 use rustler::{Encoder, Env, Term};
 
@@ -57,9 +56,8 @@ fn word(name: &str, term: Term<'_>) -> Result<String, Error> {
 fn counter_add<'a>(env: Env<'a>, counter: Term<'a>, n: Term<'a>) -> Term<'a> {
     guard(env, || {
         let n = unsigned("what is added", n)?;
-        let (raw, _) = counters().get(unsigned("the counter", counter)?)?;
-        // SAFETY: only counters' words are in the table of counters.
-        unsafe { Counter::add_raw(raw, n) };
+        let counter = unsigned("the counter", counter)?;
+        handles::counter_add(counter, n).ok_or_else(|| counters().stale(counter))?;
         Ok(atoms::ok().encode(env))
     })
 }
@@ -69,9 +67,8 @@ fn counter_add<'a>(env: Env<'a>, counter: Term<'a>, n: Term<'a>) -> Term<'a> {
 fn gauge_set<'a>(env: Env<'a>, gauge: Term<'a>, value: Term<'a>) -> Term<'a> {
     guard(env, || {
         let value = number("the value", value)?;
-        let (raw, _) = gauges().get(unsigned("the gauge", gauge)?)?;
-        // SAFETY: only gauges' words are in the table of gauges.
-        accepted(env, unsafe { Gauge::set_raw(raw, value) })
+        let gauge = unsigned("the gauge", gauge)?;
+        accepted(env, handles::gauge_set(gauge, value).ok_or_else(|| gauges().stale(gauge))?)
     })
 }
 
@@ -80,9 +77,8 @@ fn gauge_set<'a>(env: Env<'a>, gauge: Term<'a>, value: Term<'a>) -> Term<'a> {
 fn gauge_add<'a>(env: Env<'a>, gauge: Term<'a>, value: Term<'a>) -> Term<'a> {
     guard(env, || {
         let value = number("the value", value)?;
-        let (raw, _) = gauges().get(unsigned("the gauge", gauge)?)?;
-        // SAFETY: only gauges' words are in the table of gauges.
-        accepted(env, unsafe { Gauge::add_raw(raw, value) })
+        let gauge = unsigned("the gauge", gauge)?;
+        accepted(env, handles::gauge_add(gauge, value).ok_or_else(|| gauges().stale(gauge))?)
     })
 }
 
@@ -91,9 +87,11 @@ fn gauge_add<'a>(env: Env<'a>, gauge: Term<'a>, value: Term<'a>) -> Term<'a> {
 fn histogram_record<'a>(env: Env<'a>, histogram: Term<'a>, value: Term<'a>) -> Term<'a> {
     guard(env, || {
         let value = number("the value", value)?;
-        let (raw, _) = histograms().get(unsigned("the histogram", histogram)?)?;
-        // SAFETY: only histograms' words are in the table of histograms.
-        accepted(env, unsafe { Histogram::record_raw(raw, value) })
+        let histogram = unsigned("the histogram", histogram)?;
+        accepted(
+            env,
+            handles::histogram_record(histogram, value).ok_or_else(|| histograms().stale(histogram))?,
+        )
     })
 }
 

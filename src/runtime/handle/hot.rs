@@ -114,7 +114,13 @@ impl HotTable {
     /// The words of a live handle; `stale_handle`, saying what was handed in, for anything else.
     #[inline]
     pub fn get(&self, handle: u64) -> Result<(u64, u64)> {
-        self.load(handle).ok_or_else(|| stale(self.tag, handle))
+        self.load(handle).ok_or_else(|| self.stale(handle))
+    }
+
+    /// The error for a handle that [`load`](Self::load) does not know, saying what was handed in.
+    #[cold]
+    pub fn stale(&self, handle: u64) -> Error {
+        stale(self.tag, handle)
     }
 
     /// Makes the handle stale and answers the words it stood for, so that the owner can give them back.
