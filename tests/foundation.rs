@@ -97,7 +97,7 @@ fn the_stamp_never_lags_behind_an_update_that_returned() {
     });
     assert_eq!(foundation.config().version(), 601);
     let query = Query { types: vec!["config_updated".into()], ..Query::default() };
-    assert_eq!(foundation.events().query(&query).unwrap().count(), 600);
+    assert_eq!(foundation.events().query(&query).unwrap().count().unwrap(), 600);
 }
 
 #[test]

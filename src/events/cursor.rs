@@ -10,44 +10,115 @@ use std::collections::binary_heap::PeekMut;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::condition::{Condition, Verdict};
 use super::model::{EventRef, EventView};
+use super::plan::Access;
 use super::query::Order;
 use super::record::Record;
 use super::retention::is_dead;
 use super::segment::{Index, Segment};
+use crate::error::{Code, Error, Result};
+use crate::runtime::deadline::Deadline;
 
 /// The conditions and the order of a query.
 pub(crate) struct Filter {
     pub(crate) types: Vec<u32>,
     pub(crate) correlation: Option<Vec<u8>>,
-    pub(crate) hash: u64,
+    /// From the first to below the second.
+    pub(crate) seqs: (u64, u64),
     pub(crate) times: (i64, i64),
+    pub(crate) ids: (u64, u64),
+    pub(crate) parent: Option<u64>,
+    pub(crate) node: Option<u32>,
+    pub(crate) pid: Option<String>,
+    pub(crate) conditions: Vec<Condition>,
     pub(crate) order: Order,
     pub(crate) descending: bool,
+    /// Where the events are looked for.
+    pub(crate) access: Access,
+    /// Whether the order in which events lie may be relied on.
+    pub(crate) indexed: bool,
+}
+
+/// What is counted while a query runs, and when it must end.
+pub(crate) struct Watch {
+    deadline: Option<Deadline>,
+    /// Work done since the deadline was looked at last, in bytes.
+    work: usize,
+    expired: bool,
+    /// Conditions that could not be compared with what stands in the data.
+    uncomparable: u64,
+}
+
+/// How much work is done between two looks at the deadline: some 100 µs.
+const WORK_PER_LOOK: usize = 64 << 10;
+/// What looking at an event counts as.
+const WORK_PER_EVENT: usize = 128;
+
+impl Watch {
+    pub(crate) fn new(deadline: Option<Deadline>) -> Self {
+        // The first event looks at the deadline.
+        Self { deadline, work: WORK_PER_LOOK, expired: false, uncomparable: 0 }
+    }
+
+    /// Whether time is up, after so much more work.
+    fn expired(&mut self, work: usize) -> bool {
+        let Some(deadline) = self.deadline else { return false };
+        self.work += work;
+        if self.work >= WORK_PER_LOOK && !self.expired {
+            self.work = 0;
+            self.expired = deadline.left().is_none();
+        }
+        self.expired
+    }
 }
 
 /// What the merge compares: smaller comes first. Descending keys are complemented, which reverses their order.
 type Key = (i64, u64);
 
 impl Filter {
-    fn accepts(&self, segment: &Segment, index: u32, record: Record<'_>) -> bool {
+    fn accepts(&self, segment: &Segment, index: u32, record: Record<'_>, watch: &mut Watch) -> bool {
         let time = record.timestamp();
         (self.types.is_empty() || self.types.contains(&record.type_id()))
             && time >= self.times.0
             && time <= self.times.1
             && self.correlation.as_deref().is_none_or(|wanted| record.correlation() == Some(wanted))
+            && (self.seqs.0..self.seqs.1).contains(&record.seq())
+            && (self.ids.0..=self.ids.1).contains(&record.event_id())
+            && self.parent.is_none_or(|wanted| record.parent_id() == wanted)
+            && self.node.is_none_or(|wanted| record.node_id() == wanted)
+            && self.pid.as_deref().is_none_or(|wanted| record.pid() == wanted.as_bytes())
             && !is_dead(segment, index)
+            && self.conditions_hold(record, watch)
+    }
+
+    fn conditions_hold(&self, record: Record<'_>, watch: &mut Watch) -> bool {
+        self.conditions.iter().all(|condition| {
+            let data = record.data();
+            let verdict = condition.judge(record.encoding(), data);
+            watch.uncomparable += u64::from(verdict == Verdict::Uncomparable);
+            verdict == Verdict::Holds && !watch.expired(data.len())
+        })
     }
 
     fn key(&self, record: Record<'_>) -> Key {
-        let (time, seq) = (record.timestamp(), record.seq());
-        // Positions stay far below 2^63.
-        let first = if self.order == Order::Seq { seq as i64 } else { time };
+        // Positions and ids stay far below 2^63.
+        let first = match self.order {
+            Order::Timestamp => record.timestamp(),
+            Order::Seq => record.seq() as i64,
+            Order::Id => record.event_id() as i64,
+        };
+        let seq = record.seq();
         if self.descending { (!first, !seq) } else { (first, seq) }
     }
 
-    fn bounded_in_time(&self) -> bool {
-        self.times != (i64::MIN, i64::MAX)
+    /// Whether the first `n` events of a segment lie in the order of the results.
+    fn sorted(&self, segment: &Segment, n: u32) -> bool {
+        match self.order {
+            Order::Timestamp => self.indexed && segment.in_time_order(n),
+            Order::Seq => true,
+            Order::Id => false,
+        }
     }
 }
 
@@ -67,8 +138,8 @@ enum Todo {
     Range(Range<u32>),
     /// These, forward.
     List(std::vec::IntoIter<u32>),
-    /// What the type index chains at this position, newest first, within the range.
-    Types { at: u32, range: Range<u32> },
+    /// What the index chains at this position, newest first, within the range.
+    Chain { index: Index, at: u32, range: Range<u32> },
 }
 
 /// A segment that the merge has reached.
@@ -79,46 +150,45 @@ struct Run {
 }
 
 impl Run {
-    fn open(pending: Pending, filter: &Filter) -> Self {
+    fn open(pending: Pending, filter: &Filter, watch: &mut Watch) -> Self {
         let Pending { segment, low, high, .. } = pending;
         segment.note_read();
-        let sorted = filter.order == Order::Seq || segment.in_time_order(high);
-        let range = if filter.bounded_in_time() && segment.in_time_order(high) {
-            narrow(&segment, low..high, filter.times)
-        } else {
-            low..high
-        };
-        let todo = if filter.correlation.is_some() {
-            Todo::List(collect(
-                &segment,
-                &range,
-                sorted,
-                filter,
-                segment.chain(Index::Correlation, filter.hash),
-            ))
-        } else if let ([kind], true, true, false) =
-            (filter.types.as_slice(), filter.descending, sorted, filter.bounded_in_time())
-        {
-            Todo::Types { at: segment.chain(Index::Type, u64::from(*kind)).position(), range }
-        } else if sorted {
-            Todo::Range(range)
-        } else {
-            let all = range.clone().rev();
-            Todo::List(collect(&segment, &range, sorted, filter, all))
+        let sorted = filter.sorted(&segment, high);
+        let range = low..high;
+        let todo = match &filter.access {
+            Access::Scan if sorted => Todo::Range(range),
+            Access::Scan => Todo::List(collect(&segment, &range, sorted, filter, watch, range.clone().rev())),
+            Access::Chains { index, hashes } => match hashes.as_slice() {
+                [hash] if sorted && filter.descending => {
+                    Todo::Chain { index: *index, at: segment.chain(*index, *hash).position(), range }
+                }
+                [hash] => {
+                    let found = segment.chain(*index, *hash);
+                    Todo::List(collect(&segment, &range, sorted, filter, watch, found))
+                }
+                hashes => {
+                    let chains = hashes.iter().flat_map(|hash| segment.chain(*index, *hash));
+                    let mut found: Vec<u32> = chains.filter(|index| range.contains(index)).collect();
+                    // Two values may share a chain.
+                    found.sort_unstable_by(|a, b| b.cmp(a));
+                    found.dedup();
+                    Todo::List(collect(&segment, &range, sorted, filter, watch, found.into_iter()))
+                }
+            },
         };
         Self { segment, todo, at: 0 }
     }
 
     /// Goes to the next event of the run; its key, or `None` at the end.
-    fn advance(&mut self, filter: &Filter) -> Option<Key> {
+    fn advance(&mut self, filter: &Filter, watch: &mut Watch) -> Option<Key> {
         let segment = &*self.segment;
         loop {
             let index = match &mut self.todo {
                 Todo::Range(range) if filter.descending => range.next_back()?,
                 Todo::Range(range) => range.next()?,
                 Todo::List(list) => list.next()?,
-                Todo::Types { at, range } => {
-                    let mut chain = segment.resume(Index::Type, *at);
+                Todo::Chain { index, at, range } => {
+                    let mut chain = segment.resume(*index, *at);
                     let index =
                         chain.find(|index| *index < range.end).filter(|index| *index >= range.start)?;
                     *at = chain.position();
@@ -126,21 +196,20 @@ impl Run {
                 }
             };
             let Some(record) = segment.record(index) else { continue };
-            if filter.accepts(segment, index, record) {
+            if watch.expired(WORK_PER_EVENT) {
+                return None;
+            }
+            // What a list holds has been looked at, but may have been removed since.
+            let accepted = match self.todo {
+                Todo::List(_) => !is_dead(segment, index),
+                _ => filter.accepts(segment, index, record, watch),
+            };
+            if accepted {
                 self.at = index;
                 return Some(filter.key(record));
             }
         }
     }
-}
-
-/// The part of a range, sorted by time, that lies within these times.
-fn narrow(segment: &Segment, range: Range<u32>, (from, to): (i64, i64)) -> Range<u32> {
-    let times = segment.times(range.end);
-    let times = times.get(range.start as usize..).unwrap_or_default();
-    let first = range.start + times.partition_point(|time| *time < from) as u32;
-    let last = range.start + times.partition_point(|time| *time <= to) as u32;
-    first..last
 }
 
 /// The indexes among `found` (newest first) that the filter accepts, in the order of the results.
@@ -149,19 +218,22 @@ fn collect(
     range: &Range<u32>,
     sorted: bool,
     filter: &Filter,
+    watch: &mut Watch,
     found: impl Iterator<Item = u32>,
 ) -> std::vec::IntoIter<u32> {
     let mut list: Vec<u32> = found
         .skip_while(|index| *index >= range.end)
         .take_while(|index| *index >= range.start)
-        .filter(|index| segment.record(*index).is_some_and(|record| filter.accepts(segment, *index, record)))
+        .filter(|index| {
+            let record = segment.record(*index);
+            !watch.expired(WORK_PER_EVENT)
+                && record.is_some_and(|record| filter.accepts(segment, *index, record, watch))
+        })
         .collect();
     if !sorted {
-        let times = segment.times(range.end);
-        let key = |index: &u32| (times.get(*index as usize).copied().unwrap_or_default(), *index);
-        list.sort_unstable_by_key(|index| Reverse(key(index)));
-    }
-    if !filter.descending {
+        let key = |index: &u32| segment.record(*index).map(|record| filter.key(record));
+        list.sort_by_cached_key(key);
+    } else if !filter.descending {
         list.reverse();
     }
     list.into_iter()
@@ -169,8 +241,11 @@ fn collect(
 
 /// Results of a query, one by one. It sees the store as it was when the query was asked, except for events that
 /// are pruned meanwhile; it holds the segments that it reads from in memory until it is dropped.
+///
+/// A query with a timeout is read with [`Cursor::try_next`], which tells an end from a lack of time.
 pub struct Cursor {
     filter: Filter,
+    watch: Watch,
     /// Not reached yet, the next one last.
     pending: Vec<Pending>,
     /// Reached; `None` once through, which lets go of the segment.
@@ -184,47 +259,78 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    pub(crate) fn new(filter: Filter, mut pending: Vec<Pending>, offset: u64, limit: u64) -> Self {
+    pub(crate) fn new(
+        filter: Filter,
+        watch: Watch,
+        mut pending: Vec<Pending>,
+        offset: u64,
+        limit: u64,
+    ) -> Self {
         pending.sort_by_key(|pending| Reverse(pending.edge));
-        Self { filter, pending, runs: Vec::new(), heap: BinaryHeap::new(), offset, left: limit, given: false }
+        let (runs, heap) = (Vec::new(), BinaryHeap::new());
+        Self { filter, watch, pending, runs, heap, offset, left: limit, given: false }
     }
 
-    /// The next event, or `None` at the end. What it answers can be used until the next call.
+    /// The next event, or `None` at the end and when time is up. What it answers can be used until the next call.
     #[allow(
         clippy::should_implement_trait,
         reason = "the result borrows the cursor, which an iterator cannot"
     )]
     pub fn next(&mut self) -> Option<EventView<'_>> {
-        let (segment, index) = self.advance()?;
-        Some(EventView { record: segment.record(index)?, names: segment.names() })
+        self.try_next().ok().flatten()
     }
 
-    /// The next event as a value of its own, which may outlive the cursor.
+    /// The next event, `None` at the end, or `timeout` when the query's time is up. What it answers can be used
+    /// until the next call.
+    pub fn try_next(&mut self) -> Result<Option<EventView<'_>>> {
+        let found = self.advance()?;
+        Ok(found.and_then(|(segment, index)| {
+            Some(EventView { record: segment.record(index)?, names: segment.names() })
+        }))
+    }
+
+    /// The next event as a value of its own, which may outlive the cursor; otherwise as [`Cursor::next`].
     pub fn next_ref(&mut self) -> Option<EventRef> {
-        let (segment, index) = self.advance()?;
-        EventRef::new(Arc::clone(segment), index)
+        self.try_next_ref().ok().flatten()
     }
 
-    /// How many events are left, which goes through all of them.
-    pub fn count(mut self) -> u64 {
+    /// The next event as a value of its own, which may outlive the cursor; otherwise as [`Cursor::try_next`].
+    pub fn try_next_ref(&mut self) -> Result<Option<EventRef>> {
+        let found = self.advance()?;
+        Ok(found.and_then(|(segment, index)| EventRef::new(Arc::clone(segment), index)))
+    }
+
+    /// How many events are left, which goes through all of them; `timeout` when the query's time is up.
+    pub fn count(mut self) -> Result<u64> {
         let mut count = 0;
-        while self.advance().is_some() {
+        while self.advance()?.is_some() {
             count += 1;
         }
-        count
+        Ok(count)
     }
 
-    fn advance(&mut self) -> Option<(&Arc<Segment>, u32)> {
-        if self.left == 0 {
-            return None;
+    /// How often a condition failed so far because the data has a value there that cannot be compared with the
+    /// wanted one, or cannot be read.
+    pub fn uncomparable(&self) -> u64 {
+        self.watch.uncomparable
+    }
+
+    fn advance(&mut self) -> Result<Option<(&Arc<Segment>, u32)>> {
+        let mut run = None;
+        if self.left > 0 {
+            while self.offset > 0 && self.step().is_some() {
+                self.offset -= 1;
+            }
+            if self.offset == 0 {
+                self.left -= 1;
+                run = self.step();
+            }
         }
-        while self.offset > 0 {
-            self.step()?;
-            self.offset -= 1;
+        if self.watch.expired {
+            return Err(Error::new(Code::Timeout, "the query's time was up before it was answered"));
         }
-        self.left -= 1;
-        let run = self.step()?;
-        self.runs.get(run)?.as_ref().map(|run| (&run.segment, run.at))
+        let run = run.and_then(|run| self.runs.get(run)?.as_ref());
+        Ok(run.map(|run| (&run.segment, run.at)))
     }
 
     /// Goes to the next event in order; the run that stands at it.
@@ -234,7 +340,8 @@ impl Cursor {
             if let Some(mut top) = self.heap.peek_mut() {
                 let Reverse((key, run)) = &mut *top;
                 let slot = self.runs.get_mut(*run);
-                if let Some(next) = slot.and_then(|slot| advance_or_drop(slot, &self.filter)) {
+                if let Some(next) = slot.and_then(|slot| advance_or_drop(slot, &self.filter, &mut self.watch))
+                {
                     *key = next;
                 } else {
                     PeekMut::pop(top);
@@ -247,8 +354,8 @@ impl Cursor {
                 break;
             }
             let Some(next) = self.pending.pop() else { break };
-            let mut run = Run::open(next, &self.filter);
-            if let Some(key) = run.advance(&self.filter) {
+            let mut run = Run::open(next, &self.filter, &mut self.watch);
+            if let Some(key) = run.advance(&self.filter, &mut self.watch) {
                 self.heap.push(Reverse((key, self.runs.len())));
                 self.runs.push(Some(run));
             }
@@ -260,8 +367,8 @@ impl Cursor {
 }
 
 /// Moves a run on and lets go of it when it is through.
-fn advance_or_drop(slot: &mut Option<Run>, filter: &Filter) -> Option<Key> {
-    let next = slot.as_mut().and_then(|run| run.advance(filter));
+fn advance_or_drop(slot: &mut Option<Run>, filter: &Filter, watch: &mut Watch) -> Option<Key> {
+    let next = slot.as_mut().and_then(|run| run.advance(filter, watch));
     if next.is_none() {
         *slot = None;
     }

@@ -26,7 +26,7 @@ impl EventStore {
     pub fn write_jsonl(&self, query: &Query, out: &mut dyn Write) -> Result<u64> {
         let mut cursor = self.query(query)?;
         let mut count = 0;
-        while let Some(event) = cursor.next() {
+        while let Some(event) = cursor.try_next()? {
             write_event(&event, out).map_err(|error| {
                 // A failure of our own storage comes through as it was.
                 match error.downcast::<Error>() {

@@ -6,8 +6,10 @@
 //! What is no longer there is the business of `retention`. docs/file-format.md describes the bytes.
 
 mod again;
+mod aggregate;
 mod base64;
 mod batch;
+mod condition;
 mod cursor;
 mod estimate;
 mod etf;
@@ -19,18 +21,25 @@ mod model;
 mod names;
 mod options;
 mod overflow;
+mod plan;
 mod query;
 mod record;
 mod recycle;
 mod retention;
 mod segment;
 mod shard;
+mod sketch;
 mod stats;
 mod store;
+mod trace;
 mod validate;
 
 pub use again::OnDuplicate;
+pub use aggregate::{
+    Aggregate, Bucket, CorrelationCount, FieldSummary, MAX_BUCKETS, MAX_TOP, Summary, TypeCount,
+};
 pub use batch::MAX_BATCH;
+pub use condition::{Comparison, Condition, MAX_CHOICES, MAX_CONDITIONS, MAX_STEPS, Operand, Step, Test};
 pub use cursor::Cursor;
 pub use etf::{MAX_DEPTH, etf_to_json};
 pub use model::{
@@ -41,9 +50,11 @@ pub use options::{
     Cleanup, DEFAULT_BLOCK_TIMEOUT, DEFAULT_MAX_EVENTS, EventStoreOptions, MAX_DATA_BYTES, MAX_SHARDS,
 };
 pub use overflow::Overflow;
+pub use plan::{Estimate, Plan};
 pub use query::{Order, Query};
 pub use stats::EventStats;
 pub use store::{Cleaned, EventStore};
+pub use trace::{MAX_TRACE, Trace, Traced};
 
 #[cfg(all(test, not(loom)))]
 mod tests;

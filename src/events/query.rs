@@ -1,10 +1,8 @@
-//! What can be asked for, and how a question becomes runs over segments.
+//! What can be asked for. How it is found is the business of `plan` and `cursor`.
 
-use std::sync::Arc;
+use std::time::Duration;
 
-use super::cursor::{Cursor, Filter, Pending};
-use super::segment::Index;
-use super::shard::Shard;
+use super::condition::Condition;
 
 /// What results are ordered by. Ties in time are broken by `seq`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -14,6 +12,8 @@ pub enum Order {
     Timestamp,
     /// By position in the store.
     Seq,
+    /// By event id.
+    Id,
 }
 
 /// What events to find. All conditions must hold; the default finds everything, oldest first.
@@ -23,7 +23,7 @@ pub enum Order {
 /// let newest = Query { types: vec!["order_paid".into()], descending: true, limit: Some(100), ..Query::default() };
 /// assert_eq!(newest.order, Order::Timestamp);
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Query {
     /// Event types, any of which will do; empty means every type.
     pub types: Vec<String>,
@@ -33,6 +33,16 @@ pub struct Query {
     pub seq_range: Option<(u64, u64)>,
     /// Only events from the first to the last timestamp, both included.
     pub time_range: Option<(i64, i64)>,
+    /// Only events with the first to the last id, both included.
+    pub id_range: Option<(u64, u64)>,
+    /// Only events that this one caused; 0 is those without a parent.
+    pub parent_id: Option<u64>,
+    /// Only events of this node; empty is those without one.
+    pub node: Option<String>,
+    /// Only events of this process or thread; empty is those without one.
+    pub pid: Option<String>,
+    /// What must hold of the data, all of it; at most [`super::MAX_CONDITIONS`].
+    pub conditions: Vec<Condition>,
     /// What results are ordered by.
     pub order: Order,
     /// Largest first: the exact reverse of the ascending order.
@@ -41,58 +51,8 @@ pub struct Query {
     pub offset: u64,
     /// How many results to give at most; `None` is all, 0 is none.
     pub limit: Option<u64>,
-}
-
-/// What a query sees: events with `low <= seq < next` that are published.
-#[derive(Clone, Copy)]
-pub(crate) struct Window {
-    pub(crate) low: u64,
-    pub(crate) next: u64,
-}
-
-/// Opens a cursor over everything in the window that the query asks for. `types` are the ids of the query's
-/// types that the store knows; `hash` is that of its correlation id.
-pub(crate) fn plan(query: &Query, types: &[u32], hash: u64, window: Window, shards: &[Shard]) -> Cursor {
-    let (mut from, mut to) = (window.low, window.next);
-    if let Some((first, last)) = query.seq_range {
-        (from, to) = (from.max(first), to.min(last.saturating_add(1)));
-    }
-    let times = query.time_range.unwrap_or((i64::MIN, i64::MAX));
-    let mut pending = Vec::new();
-    let nothing = from >= to || times.0 > times.1 || (types.is_empty() && !query.types.is_empty());
-    for shard in shards.iter().filter(|_| !nothing) {
-        for entry in shard.segments().iter() {
-            let segment = &entry.segment;
-            // The cheapest look first: most segments have nothing of a correlation.
-            if query.correlation_id.is_some() && segment.chain(Index::Correlation, hash).next().is_none() {
-                continue;
-            }
-            let Some(bounds) = entry.bounds() else { continue };
-            let (first, last) = bounds.seqs;
-            if last < from || first >= to || bounds.times.1 < times.0 || bounds.times.0 > times.1 {
-                continue;
-            }
-            let low = if first >= from { 0 } else { segment.below_seq(bounds.count, from) };
-            let high = if last < to { bounds.count } else { segment.below_seq(bounds.count, to) };
-            if low < high {
-                let edge = match (query.order, query.descending) {
-                    (Order::Timestamp, false) => bounds.times.0,
-                    (Order::Timestamp, true) => !bounds.times.1,
-                    // Positions stay far below 2^63.
-                    (Order::Seq, false) => first as i64,
-                    (Order::Seq, true) => !(last as i64),
-                };
-                pending.push(Pending { edge, segment: Arc::clone(segment), low, high });
-            }
-        }
-    }
-    let filter = Filter {
-        types: types.to_vec(),
-        correlation: query.correlation_id.clone(),
-        hash,
-        times,
-        order: query.order,
-        descending: query.descending,
-    };
-    Cursor::new(filter, pending, query.offset, query.limit.unwrap_or(u64::MAX))
+    /// How long finding may take, from when the query is asked; later the answer is `timeout`.
+    pub timeout: Option<Duration>,
+    /// Looks at every event instead of at an index. The results are the same: this is for tests and for doubt.
+    pub without_indexes: bool,
 }

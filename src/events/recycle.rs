@@ -15,6 +15,9 @@ const KEPT: usize = 4;
 /// Heads of the type index: most stores have few types.
 const TYPE_HEADS: usize = 256;
 
+/// Events for each head of the parent index: many events have no parent, and looking for children may take longer.
+const EVENTS_PER_PARENT_HEAD: usize = 4;
+
 /// The memory of one segment. Who may read or write what is said in `segment.rs`.
 pub(crate) struct Buffers {
     /// Records; words, so that every record is aligned.
@@ -23,8 +26,8 @@ pub(crate) struct Buffers {
     pub(crate) offsets: Block<u32>,
     /// Each event's timestamp.
     pub(crate) times: Block<i64>,
-    heads: [Links; 3],
-    next: [Links; 3],
+    heads: [Links; 4],
+    next: [Links; 4],
     pub(crate) shadow: Shadow,
 }
 
@@ -35,20 +38,26 @@ impl Buffers {
             arena: Block::unset(shape.bytes.div_ceil(8))?,
             offsets: Block::new(events)?,
             times: Block::new(events)?,
-            heads: [Links::new(events)?, Links::new(events)?, Links::new(TYPE_HEADS.min(events))?],
-            next: [Links::new(events)?, Links::new(events)?, Links::new(events)?],
+            heads: [
+                Links::new(events)?,
+                Links::new(events)?,
+                Links::new(TYPE_HEADS.min(events))?,
+                Links::new((events / EVENTS_PER_PARENT_HEAD).max(1))?,
+            ],
+            next: [Links::new(events)?, Links::new(events)?, Links::new(events)?, Links::new(events)?],
             shadow: Shadow::new(events),
         })
     }
 
     /// Heads and links of one index.
     pub(crate) fn index(&self, index: Index) -> (&[AtomicU32], &[AtomicU32]) {
-        let [correlation, id, kind] = &self.heads;
-        let [next_correlation, next_id, next_kind] = &self.next;
+        let [correlation, id, kind, parent] = &self.heads;
+        let [next_correlation, next_id, next_kind, next_parent] = &self.next;
         match index {
             Index::Correlation => (correlation.shared(), next_correlation.shared()),
             Index::EventId => (id.shared(), next_id.shared()),
             Index::Type => (kind.shared(), next_kind.shared()),
+            Index::Parent => (parent.shared(), next_parent.shared()),
         }
     }
 

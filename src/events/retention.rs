@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::frontier::{FIRST_SEQ, Frontier};
 use super::overflow::Room;
-use super::query::Window;
+use super::plan::Window;
 use super::segment::Segment;
 use super::shard::{Entry, Shard};
 use crate::runtime::sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock, try_lock};

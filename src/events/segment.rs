@@ -48,11 +48,12 @@ pub(crate) struct Shared {
 }
 
 /// Which index.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Index {
-    Correlation = 0,
-    EventId = 1,
-    Type = 2,
+    Correlation,
+    EventId,
+    Type,
+    Parent,
 }
 
 /// A segment, as readers see it.
@@ -342,6 +343,9 @@ impl Writer {
             buffers.link(Index::Correlation, correlation_hash, index);
         }
         buffers.link(Index::Type, u64::from(draft.type_id), index);
+        if draft.parent_id != 0 {
+            buffers.link(Index::Parent, id_hash(draft.parent_id), index);
+        }
         Some(index)
     }
 

@@ -14,7 +14,8 @@ use super::model::{ACCEPTED, DROPPED, EventRef, EventType, NewEvent, Receipt, Ty
 use super::names::Names;
 use super::options::{Cleanup, EventStoreOptions};
 use super::overflow::{Overflow, Refusal, Room};
-use super::query::{self, Query};
+use super::plan::{self, Plan};
+use super::query::Query;
 use super::record::Draft;
 use super::recycle::{Budget, Pool};
 use super::retention::{Reason, Retention, is_dead};
@@ -368,11 +369,16 @@ impl EventStore {
 
     /// Finds events. The cursor shows the store as it is now and keeps what it shows in memory.
     pub fn query(&self, query: &Query) -> Result<Cursor> {
-        let names = &self.shared.names;
-        let types: Vec<u32> =
-            query.types.iter().filter_map(|name| names.find(name)).filter(|id| *id != 0).collect();
-        let hash = query.correlation_id.as_deref().map_or(0, |id| names.hash(id));
-        let plan = |window| query::plan(query, &types, hash, window, &self.shards);
+        let asked = plan::Asked::new(query, &self.shared.names)?;
+        let plan = |window| asked.plan(window, &self.shards).0;
+        let planned = self.retention.look(&self.shards, &self.frontier, plan);
+        Ok(planned.into_cursor(query))
+    }
+
+    /// How a query would be answered: which index finds the events, and why that one.
+    pub fn explain(&self, query: &Query) -> Result<Plan> {
+        let asked = plan::Asked::new(query, &self.shared.names)?;
+        let plan = |window| asked.plan(window, &self.shards).1;
         Ok(self.retention.look(&self.shards, &self.frontier, plan))
     }
 

@@ -107,7 +107,7 @@ pub unsafe extern "C" fn esf_cursor_next(
     out_view: *mut esf_event_view,
 ) -> esf_status {
     guard! { brief, cursor(cursor), out_record(out_view) => {
-        match arg::lock(&cursor).next() {
+        match arg::lock(&cursor).try_next()? {
             Some(event) => {
                 out_view.set(&view_record(&event));
                 Ok(ESF_OK)
@@ -243,5 +243,6 @@ fn typed(query: &esf_event_query) -> Result<Query> {
         descending: query.descending == 1,
         offset: arg::count(query.offset, "query.offset")?,
         limit: Some(arg::count(query.limit, "query.limit")?).filter(|_| query.limit != ESF_NO_LIMIT),
+        ..Query::default()
     })
 }

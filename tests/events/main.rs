@@ -3,4 +3,5 @@
 mod bounds;
 mod cleanup;
 mod model;
+mod queries;
 mod threads;

@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use elixirscope_foundation::error::Code;
 use elixirscope_foundation::events::{
-    DROPPED, EventStore, EventStoreOptions, ID_LIMIT, NewEvent, OnDuplicate, Order, Overflow, Query, Receipt,
+    Aggregate, Condition, DROPPED, EventStore, EventStoreOptions, ID_LIMIT, NewEvent, OnDuplicate, Order,
+    Overflow, Query, Receipt,
 };
 use elixirscope_foundation::runtime::clock::{AnchoredClock, Clock, SimClock};
 use proptest::prelude::*;
 
 const TYPES: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
+const NODES: [&str; 3] = ["", "one@host", "two@host"];
+const PIDS: [&str; 3] = ["", "<0.1.0>", "<0.2.0>"];
 const CORRELATIONS: [&[u8]; 4] = [b"", b"one", b"two", b"\xff\x00three"];
 
 #[derive(Debug, Clone)]
@@ -21,6 +24,9 @@ struct Spec {
     id: Option<u64>,
     time: Option<i64>,
     correlation: Option<usize>,
+    parent: Option<u64>,
+    node: usize,
+    pid: usize,
     size: usize,
 }
 
@@ -44,6 +50,9 @@ struct Kept {
     time: i64,
     version: u64,
     correlation: Option<usize>,
+    parent: Option<u64>,
+    node: usize,
+    pid: usize,
     data: Vec<u8>,
 }
 
@@ -117,6 +126,9 @@ impl Model {
                 time: spec.time.unwrap_or(now),
                 version,
                 correlation: spec.correlation,
+                parent: spec.parent,
+                node: spec.node,
+                pid: spec.pid,
                 data: data(spec),
             });
         }
@@ -144,10 +156,16 @@ impl Model {
                 })
                 && query.seq_range.is_none_or(|(from, to)| event.seq >= from && event.seq <= to)
                 && query.time_range.is_none_or(|(from, to)| event.time >= from && event.time <= to)
+                && query.id_range.is_none_or(|(from, to)| event.id >= from && event.id <= to)
+                && query.parent_id.is_none_or(|wanted| event.parent.unwrap_or(0) == wanted)
+                && query.node.as_deref().is_none_or(|wanted| NODES[event.node] == wanted)
+                && query.pid.as_deref().is_none_or(|wanted| PIDS[event.pid] == wanted)
+                && satisfies(&query.conditions, event)
         });
         match query.order {
             Order::Timestamp => found.sort_by_key(|event| (event.time, event.seq)),
             Order::Seq => found.sort_by_key(|event| event.seq),
+            Order::Id => found.sort_by_key(|event| event.id),
         }
         if query.descending {
             found.reverse();
@@ -157,8 +175,28 @@ impl Model {
     }
 }
 
+/// `{"size":…,"kind":"…","pad":"…"}`, or nothing that can be read for the smallest sizes.
 fn data(spec: &Spec) -> Vec<u8> {
-    (0..spec.size).map(|i| b'0' + ((i + spec.kind) % 10) as u8).collect()
+    if spec.size < 4 {
+        return vec![b'x'; spec.size];
+    }
+    let pad: String = (0..spec.size).map(|i| char::from(b'0' + ((i + spec.kind) % 10) as u8)).collect();
+    format!(r#"{{"size":{},"kind":"{}","pad":"{pad}"}}"#, spec.size, TYPES[spec.kind]).into_bytes()
+}
+
+/// The one condition that queries of this test have: a size above this.
+fn size_above(size: usize) -> Condition {
+    let text = format!(r#"[{{"path":["size"],"op":">","value":{size}}}]"#);
+    Condition::list_from_json(&text).unwrap().remove(0)
+}
+
+/// What the model makes of the conditions.
+fn satisfies(conditions: &[Condition], event: &Kept) -> bool {
+    let size = serde_json::from_slice::<serde_json::Value>(&event.data).ok();
+    let size = size.and_then(|data| data["size"].as_u64());
+    conditions.is_empty()
+        || (0..60)
+            .any(|above| conditions[0] == size_above(above) && size.is_some_and(|size| size > above as u64))
 }
 
 fn spec() -> impl Strategy<Value = Spec> {
@@ -170,14 +208,25 @@ fn spec() -> impl Strategy<Value = Spec> {
     let time =
         prop_oneof![4 => Just(None), 2 => (900_i64..1_400).prop_map(Some), 1 => any::<i64>().prop_map(Some)];
     let correlation = prop_oneof![1 => Just(None), 2 => (0..CORRELATIONS.len()).prop_map(Some)];
+    let parent = prop_oneof![2 => Just(None), 3 => (1_u64..9).prop_map(Some)];
     let size = prop_oneof![6 => 0_usize..60, 1 => 800_usize..2_500];
-    (0..TYPES.len(), id, time, correlation, size).prop_map(|(kind, id, time, correlation, size)| match id {
-        // Some ids always mean the same event, so that events are sent again.
-        Some(id) if id % 2 == 0 => {
-            Spec { kind: id as usize % TYPES.len(), id: Some(id), time: None, correlation: None, size: 3 }
-        }
-        _ => Spec { kind, id, time, correlation, size },
-    })
+    let producer = (0..NODES.len(), 0..PIDS.len());
+    (0..TYPES.len(), id, time, correlation, parent, producer, size).prop_map(
+        |(kind, id, time, correlation, parent, (node, pid), size)| match id {
+            // Some ids always mean the same event, so that events are sent again.
+            Some(id) if id % 2 == 0 => Spec {
+                kind: id as usize % TYPES.len(),
+                id: Some(id),
+                time: None,
+                correlation: None,
+                parent: Some(id % 7).filter(|parent| *parent > 0),
+                node: id as usize % NODES.len(),
+                pid: id as usize % PIDS.len(),
+                size: 3,
+            },
+            _ => Spec { kind, id, time, correlation, parent, node, pid, size },
+        },
+    )
 }
 
 fn query() -> impl Strategy<Value = Query> {
@@ -202,11 +251,29 @@ fn query() -> impl Strategy<Value = Query> {
         2 => (0_u64..60, 0_u64..60).prop_map(|(from, more)| Some((from, from + more))),
         1 => any::<(u64, u64)>().prop_map(Some),
     ];
-    let order = prop_oneof![Just(Order::Timestamp), Just(Order::Seq)];
+    let ids = prop_oneof![
+        6 => Just(None),
+        1 => (1_u64..80, 0_u64..40).prop_map(|(from, more)| Some((from, from + more))),
+        1 => any::<(u64, u64)>().prop_map(Some),
+    ];
+    let parent = prop_oneof![3 => Just(None), 1 => (0_u64..9).prop_map(Some)];
+    let node = prop_oneof![6 => Just(None), 1 => prop::sample::select(&["", "one@host", "unknown"][..]).prop_map(Some)];
+    let pid = prop_oneof![6 => Just(None), 1 => prop::sample::select(&["", "<0.1.0>", "unknown"][..]).prop_map(Some)];
+    let conditions =
+        prop_oneof![5 => Just(vec![]), 1 => (0_usize..60).prop_map(|size| vec![size_above(size)])];
+    let content = (ids, parent, node, pid, conditions);
+    let order = prop_oneof![Just(Order::Timestamp), Just(Order::Seq), Just(Order::Id)];
     let offset = prop_oneof![3 => Just(0_u64), 2 => 0_u64..12];
     let limit = prop_oneof![2 => Just(None), 2 => (0_u64..15).prop_map(Some)];
-    (types, correlation, seqs, times, order, any::<bool>(), offset, limit).prop_map(
-        |(types, correlation_id, seq_range, time_range, order, descending, offset, limit)| Query {
+    (types, correlation, seqs, times, content, order, any::<bool>(), (offset, limit)).prop_map(
+        |(types, correlation_id, seq_range, time_range, content, order, descending, (offset, limit))| Query {
+            id_range: content.0,
+            parent_id: content.1,
+            node: content.2.map(str::to_owned),
+            pid: content.3.map(str::to_owned),
+            conditions: content.4,
+            timeout: None,
+            without_indexes: false,
             types,
             correlation_id,
             seq_range,
@@ -243,6 +310,9 @@ fn new_event<'a>(spec: &Spec, data: &'a [u8]) -> NewEvent<'a> {
         event_id: spec.id,
         timestamp: spec.time,
         correlation_id: spec.correlation.map(|i| CORRELATIONS[i]),
+        parent_id: spec.parent,
+        node: NODES[spec.node],
+        pid: PIDS[spec.pid],
         data,
         ..NewEvent::default()
     }
@@ -259,6 +329,9 @@ fn found(store: &EventStore, query: &Query) -> Vec<Kept> {
             time: event.timestamp(),
             version: event.config_version(),
             correlation: event.correlation_id().map(|id| CORRELATIONS.iter().position(|c| *c == id).unwrap()),
+            parent: event.parent_id(),
+            node: NODES.iter().position(|node| *node == event.node()).unwrap(),
+            pid: PIDS.iter().position(|pid| *pid == event.pid()).unwrap(),
             data: event.data().to_vec(),
         });
     }
@@ -369,7 +442,20 @@ fn history(bounds: Bounds, max: usize, shards: usize, segment_events: u32, steps
                 batch(&mut model, &store, &specs, bad, elsewhere, (now, stamp));
             }
             Step::Prune(time) => assert_eq!(store.prune_before(time).unwrap(), model.prune(time)),
-            Step::Find(query) => assert_eq!(found(&store, &query), model.find(&query), "{query:?}"),
+            Step::Find(query) => {
+                let expected = model.find(&query);
+                assert_eq!(
+                    found(&store, &query),
+                    expected,
+                    "{query:?} by {:?}",
+                    store.explain(&query).unwrap()
+                );
+                let every = Query { without_indexes: true, ..query.clone() };
+                assert_eq!(store.explain(&every).unwrap().index, "none");
+                assert_eq!(found(&store, &every), expected, "{query:?} without indexes");
+                let counted = store.aggregate(&query, &Aggregate::default()).unwrap().count;
+                assert_eq!(counted, expected.len() as u64, "{query:?} counted");
+            }
             Step::Get(id) => {
                 let expected = model.present.iter().find(|event| event.id == id);
                 let event = store.get(id).ok();
@@ -396,7 +482,7 @@ fn history(bounds: Bounds, max: usize, shards: usize, segment_events: u32, steps
             assert!(stats.oldest_seq <= first.seq);
         }
     }
-    for order in [Order::Timestamp, Order::Seq] {
+    for order in [Order::Timestamp, Order::Seq, Order::Id] {
         let all = Query { order, ..Query::default() };
         assert_eq!(found(&store, &all), model.find(&all));
     }

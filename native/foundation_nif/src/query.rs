@@ -64,6 +64,7 @@ pub(crate) fn decode_query(term: Term<'_>) -> Result<Query, Error> {
         },
         offset: unsigned("offset", *offset)?,
         limit: optional(*limit, |term| unsigned("limit", term))?,
+        ..Query::default()
     })
 }
 
@@ -113,7 +114,7 @@ fn cursor_next<'a>(env: Env<'a>, cursor: Term<'a>, batch: Term<'a>) -> Term<'a> 
             cursor.decode().map_err(|_| mismatch("the cursor", cursor, "what event_query/3 gave"))?;
         let batch = batch_size(batch)?;
         let mut cursor = results.cursor.lock().unwrap_or_else(PoisonError::into_inner);
-        let (events, ended) = take(env, &mut cursor, batch, DIRTY_BATCH_BYTES);
+        let (events, ended) = take(env, &mut cursor, batch, DIRTY_BATCH_BYTES)?;
         Ok((if ended { atoms::done() } else { atoms::more() }, events).encode(env))
     })
 }
@@ -127,7 +128,7 @@ fn begin<'a>(
 ) -> Result<Term<'a>, Error> {
     let batch = batch_size(batch)?;
     let mut cursor = instance.foundation().events().query(query)?;
-    let (events, ended) = take(env, &mut cursor, batch, bytes);
+    let (events, ended) = take(env, &mut cursor, batch, bytes)?;
     if ended {
         return Ok((atoms::done(), events).encode(env));
     }
@@ -146,14 +147,19 @@ fn batch_size(term: Term<'_>) -> Result<u64, Error> {
 }
 
 /// The next events and whether they were the last.
-fn take<'a>(env: Env<'a>, cursor: &mut Cursor, batch: u64, bytes: usize) -> (Vec<Term<'a>>, bool) {
+fn take<'a>(
+    env: Env<'a>,
+    cursor: &mut Cursor,
+    batch: u64,
+    bytes: usize,
+) -> Result<(Vec<Term<'a>>, bool), Error> {
     let mut events = vec![];
     let mut seen = Seen::default();
     let mut copied = 0;
     while (events.len() as u64) < batch && copied < bytes {
-        let Some(event) = cursor.next() else { return (events, true) };
+        let Some(event) = cursor.try_next()? else { return Ok((events, true)) };
         copied += event.data().len();
         events.push(event_term(env, &event, &mut seen));
     }
-    (events, false)
+    Ok((events, false))
 }
