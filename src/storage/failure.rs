@@ -32,6 +32,18 @@ pub enum Failure {
     /// A directory was expected; this is a file.
     #[error("it is not a directory")]
     NotADirectory,
+    /// A directory that holds something cannot be removed or replaced.
+    #[error("the directory is not empty")]
+    NotEmpty,
+    /// The directory that is held on to does not have its name any more.
+    #[error("it was renamed, removed or replaced while it was in use")]
+    Moved,
+    /// The file cannot be mapped, for this reason.
+    #[error("the file cannot be mapped into memory: {0}")]
+    MappingRefused(String),
+    /// Bytes were to be written outside a mapping.
+    #[error("that is beyond the end of what is mapped")]
+    BeyondMapping,
     /// Somebody else holds the lock.
     #[error("it is locked by {0}")]
     Locked(String),
@@ -55,6 +67,10 @@ impl Failure {
             Self::ReadOnly => "read_only",
             Self::IsADirectory => "is_a_directory",
             Self::NotADirectory => "not_a_directory",
+            Self::NotEmpty => "not_empty",
+            Self::Moved => "moved",
+            Self::MappingRefused(_) => "mapping_refused",
+            Self::BeyondMapping => "beyond_mapping",
             Self::Locked(_) => "locked",
             Self::PowerLost => "power_lost",
             Self::Other(_) => "other",
@@ -67,6 +83,7 @@ impl Failure {
             Self::NoSpace => Code::NoSpace,
             Self::TooManyFiles => Code::ResourceExhausted,
             Self::Locked(_) => Code::Locked,
+            Self::MappingRefused(_) => Code::OperationForbidden,
             _ => Code::IoError,
         }
     }
@@ -94,6 +111,7 @@ impl From<io::Error> for Failure {
             io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
             io::ErrorKind::IsADirectory => Self::IsADirectory,
             io::ErrorKind::NotADirectory => Self::NotADirectory,
+            io::ErrorKind::DirectoryNotEmpty => Self::NotEmpty,
             _ if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => Self::TooManyFiles,
             _ => Self::Other(error.to_string()),
         }
@@ -116,6 +134,7 @@ mod tests {
             (libc::EACCES, Code::IoError, "permission_denied"),
             (libc::EISDIR, Code::IoError, "is_a_directory"),
             (libc::ENOTDIR, Code::IoError, "not_a_directory"),
+            (libc::ENOTEMPTY, Code::IoError, "not_empty"),
             (libc::EIO, Code::IoError, "other"),
         ] {
             let error = Failure::from(io::Error::from_raw_os_error(errno)).at("write", Path::new("/a/b"));
@@ -124,5 +143,10 @@ mod tests {
         }
         let error = Failure::Locked("web, process 7".into()).at("lock", Path::new("x"));
         assert_eq!((error.code(), &error.context()["holder"]), (Code::Locked, &"web, process 7".into()));
+        let error = Failure::MappingRefused("too short".into()).at("map", Path::new("x"));
+        assert_eq!(
+            (error.code(), &error.context()["kind"]),
+            (Code::OperationForbidden, &"mapping_refused".into())
+        );
     }
 }

@@ -10,8 +10,11 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Failure, File, Lock, Storage};
+use super::{Directory, Failure, File, Lock, Mapping, Storage};
 use crate::error::Result;
+
+/// How many bytes the simulated disk holds.
+const CAPACITY: u64 = 1 << 40;
 
 /// A simulated disk. Clones are the same disk, as seen by another process.
 #[derive(Debug, Clone)]
@@ -39,6 +42,30 @@ struct Content {
     bytes: Vec<u8>,
     /// How many of the bytes are durable.
     synced: usize,
+    /// What the disk holds of a file that was changed elsewhere than at its end since it was synced.
+    before: Option<Vec<u8>>,
+}
+
+impl Content {
+    /// Makes room for a change below the end, which may not survive.
+    fn changing(&mut self) {
+        let synced = self.bytes.get(..self.synced).unwrap_or_default();
+        self.before.get_or_insert_with(|| synced.to_vec());
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        if start < self.synced {
+            self.changing();
+        }
+        let end = start.saturating_add(bytes.len());
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        if let Some(target) = self.bytes.get_mut(start..end) {
+            target.copy_from_slice(bytes);
+        }
+    }
 }
 
 type Names = BTreeMap<PathBuf, Node>;
@@ -63,6 +90,44 @@ struct SimFile {
     index: usize,
     epoch: u64,
     writable: bool,
+}
+
+#[derive(Debug)]
+struct SimDirectory {
+    disk: Arc<Mutex<Disk>>,
+    path: PathBuf,
+}
+
+impl Directory for SimDirectory {
+    fn check(&self) -> Result<()> {
+        let there = lock(&self.disk).need_directory(&normal(&self.path));
+        there.map_err(|failure| failure.at("look for", &self.path))
+    }
+}
+
+#[derive(Debug)]
+struct SimMapping {
+    disk: Arc<Mutex<Disk>>,
+    path: PathBuf,
+    index: usize,
+    epoch: u64,
+    len: u64,
+}
+
+impl Mapping for SimMapping {
+    fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let (index, epoch, len) = (self.index, self.epoch, self.len);
+        let write = |disk: &mut Disk| {
+            if offset.saturating_add(bytes.len() as u64) > len {
+                return Err(Failure::BeyondMapping);
+            }
+            disk.content(index, epoch)?.write_at(offset, bytes);
+            Ok(())
+        };
+        lock(&self.disk).step(write).map_err(|failure| failure.at("write", &self.path))
+    }
+
+    fn prefault(&self, _from: u64, _to: u64) {}
 }
 
 struct SimLock {
@@ -125,7 +190,7 @@ impl Storage for SimStorage {
         Ok(self.file(path, index, disk.epoch, true))
     }
 
-    fn open_append(&self, path: &Path) -> Result<Box<dyn File>> {
+    fn open_write(&self, path: &Path) -> Result<Box<dyn File>> {
         let disk = lock(&self.disk);
         let index = disk.find_file(&normal(path)).map_err(|failure| failure.at("open", path))?;
         Ok(self.file(path, index, disk.epoch, true))
@@ -161,6 +226,19 @@ impl Storage for SimStorage {
             Ok(())
         };
         lock(&self.disk).step(remove).map_err(|failure| failure.at("remove", path))
+    }
+
+    fn remove_dir(&self, directory: &Path) -> Result<()> {
+        let name = normal(directory);
+        let remove = |disk: &mut Disk| {
+            disk.need_directory(&name)?;
+            if disk.names.keys().any(|path| path.parent() == Some(&name)) {
+                return Err(Failure::NotEmpty);
+            }
+            disk.change(Change::Remove(name.clone()));
+            Ok(())
+        };
+        lock(&self.disk).step(remove).map_err(|failure| failure.at("remove", directory))
     }
 
     fn list(&self, directory: &Path) -> Result<Vec<String>> {
@@ -211,6 +289,28 @@ impl Storage for SimStorage {
         Ok(disk.node(&normal(path)).is_some())
     }
 
+    fn size(&self, path: &Path) -> Result<u64> {
+        let disk = lock(&self.disk);
+        let index = disk.find_file(&normal(path)).map_err(|failure| failure.at("measure", path))?;
+        Ok(disk.files.get(index).map_or(0, |content| content.bytes.len() as u64))
+    }
+
+    fn available_bytes(&self, path: &Path) -> Result<u64> {
+        let disk = lock(&self.disk);
+        disk.powered().map_err(|failure| failure.at("measure the space of", path))?;
+        if disk.node(&normal(path)).is_none() {
+            return Err(Failure::NotFound.at("measure the space of", path));
+        }
+        let used: usize = disk.files.iter().map(|content| content.bytes.len()).sum();
+        Ok(CAPACITY.saturating_sub(used as u64))
+    }
+
+    fn hold_dir(&self, directory: &Path) -> Result<Box<dyn Directory>> {
+        let disk = lock(&self.disk);
+        disk.need_directory(&normal(directory)).map_err(|failure| failure.at("open", directory))?;
+        Ok(Box::new(SimDirectory { disk: self.disk.clone(), path: directory.to_owned() }))
+    }
+
     fn lock(&self, path: &Path, holder: &str) -> Result<Lock> {
         let name = normal(path);
         let take = |disk: &mut Disk| {
@@ -241,18 +341,67 @@ impl SimStorage {
     }
 }
 
-impl File for SimFile {
-    fn write_all(&mut self, bytes: &[u8]) -> Result<()> {
+impl SimFile {
+    fn change<R>(
+        &mut self,
+        operation: &str,
+        change: impl FnOnce(&mut Content) -> std::result::Result<R, Failure>,
+    ) -> Result<R> {
         let (index, epoch, writable) = (self.index, self.epoch, self.writable);
-        let write = |disk: &mut Disk| {
+        let step = |disk: &mut Disk| {
             let content = disk.content(index, epoch)?;
             if !writable {
                 return Err(Failure::Other("it was opened for reading".to_owned()));
             }
+            change(content)
+        };
+        lock(&self.disk).step(step).map_err(|failure| failure.at(operation, &self.path))
+    }
+}
+
+impl File for SimFile {
+    fn write_all(&mut self, bytes: &[u8]) -> Result<()> {
+        self.change("write", |content| {
             content.bytes.extend_from_slice(bytes);
             Ok(())
-        };
-        lock(&self.disk).step(write).map_err(|failure| failure.at("write", &self.path))
+        })
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.change("write", |content| {
+            content.write_at(offset, bytes);
+            Ok(())
+        })
+    }
+
+    fn allocate(&mut self, len: u64) -> Result<()> {
+        self.change("allocate", |content| {
+            let len = usize::try_from(len).map_err(|_| Failure::NoSpace)?;
+            content.bytes.resize(content.bytes.len().max(len), 0);
+            Ok(())
+        })
+    }
+
+    fn set_len(&mut self, len: u64) -> Result<()> {
+        self.change("cut", |content| {
+            let len = usize::try_from(len).map_err(|_| Failure::NoSpace)?;
+            if len < content.synced {
+                content.changing();
+                content.synced = len;
+            }
+            content.bytes.resize(len, 0);
+            Ok(())
+        })
+    }
+
+    fn map(&self, len: u64) -> Result<Box<dyn Mapping>> {
+        let there = self.len()?;
+        if there < len || len == 0 || !self.writable {
+            let why = format!("it has {there} bytes, not {len}, or is open for reading");
+            return Err(Failure::MappingRefused(why).at("map", &self.path));
+        }
+        let (disk, path) = (self.disk.clone(), self.path.clone());
+        Ok(Box::new(SimMapping { disk, path, index: self.index, epoch: self.epoch, len }))
     }
 
     fn sync(&mut self) -> Result<()> {
@@ -260,6 +409,7 @@ impl File for SimFile {
         let sync = |disk: &mut Disk| {
             let content = disk.content(index, epoch)?;
             content.synced = content.bytes.len();
+            content.before = None;
             Ok(())
         };
         lock(&self.disk).step(sync).map_err(|failure| failure.at("sync", &self.path))
@@ -369,6 +519,14 @@ impl Disk {
         }
         self.names = self.durable_names.clone();
         for index in 0..self.files.len() {
+            let restored = self.below(2) == 0;
+            if let Some(file) = self.files.get_mut(index)
+                && let Some(before) = file.before.take()
+                && restored
+            {
+                file.synced = before.len();
+                file.bytes = before;
+            }
             let Some(unsynced) = self.files.get(index).map(|file| file.bytes.len() - file.synced) else {
                 continue;
             };

@@ -59,13 +59,107 @@ fn files_are_written_at_the_end_and_read_anywhere() {
         assert_eq!(file.read_at(11, &mut buffer).unwrap(), 0);
         assert_eq!(file.read_at(1 << 40, &mut buffer).unwrap(), 0);
         drop(file);
-        storage.open_append(&path).unwrap().write_all(b"!").unwrap();
+        storage.open_write(&path).unwrap().write_all(b"!").unwrap();
         assert_eq!(read(storage, &path).unwrap(), "hello world!");
         let mut reader = storage.open_read(&path).unwrap();
         assert!(reader.write_all(b"?").is_err(), "opened for reading");
         let error = read_all(storage, &path, 11).unwrap_err();
         assert_eq!((error.code(), &error.context()["limit"]), (Code::DataTooLarge, &11.into()));
     });
+}
+
+#[test]
+fn files_are_written_in_place_allocated_and_cut() {
+    on_both("places", |storage, directory| {
+        let path = directory.join("log");
+        let mut file = storage.create_new(&path).unwrap();
+        file.allocate(600_000).unwrap();
+        assert_eq!((file.len().unwrap(), storage.size(&path).unwrap()), (600_000, 600_000));
+        file.allocate(100).unwrap();
+        assert_eq!(file.len().unwrap(), 600_000, "allocating less cuts nothing");
+        let bytes = read_all(storage, &path, 1 << 20).unwrap();
+        assert!(bytes.iter().all(|byte| *byte == 0), "what is allocated reads as zeros");
+        file.write_at(10, b"inside").unwrap();
+        file.write_at(599_998, b"over the end").unwrap();
+        file.write_all(b"; end").unwrap();
+        file.sync().unwrap();
+        file.allocate(700_000).unwrap();
+        let bytes = read_all(storage, &path, 1 << 20).unwrap();
+        assert_eq!(&bytes[8..18], b"\0\0inside\0\0");
+        assert_eq!(&bytes[599_997..600_016], b"\0over the end; end\0");
+        file.set_len(12).unwrap();
+        file.set_len(14).unwrap();
+        file.write_at(20, b"far").unwrap();
+        assert_eq!(read(storage, &path).unwrap(), "\0\0\0\0\0\0\0\0\0\0in\0\0\0\0\0\0\0\0far");
+        file.set_len(0).unwrap();
+        assert!(file.is_empty().unwrap());
+        let mut reader = storage.open_read(&path).unwrap();
+        for refused in [reader.write_at(0, b"x"), reader.set_len(5), reader.allocate(5)] {
+            assert_eq!(refused.unwrap_err().code(), Code::IoError, "opened for reading");
+        }
+        assert!(storage.available_bytes(&path).unwrap() > 1 << 20);
+        assert!(storage.available_bytes(directory).unwrap() > 1 << 20);
+    });
+}
+
+#[test]
+fn a_mapping_writes_into_the_file() {
+    on_both("mapping", |storage, directory| {
+        let path = directory.join("log");
+        let mut file = storage.create_new(&path).unwrap();
+        let refused = file.map(100).unwrap_err();
+        assert_eq!((refused.code(), kind(&refused)), (Code::OperationForbidden, "mapping_refused"));
+        file.allocate(100_000).unwrap();
+        let mut mapping = file.map(90_000).unwrap();
+        mapping.prefault(5_000, 70_000);
+        mapping.prefault(80_000, u64::MAX);
+        mapping.prefault(7, 7);
+        mapping.write(0, b"first").unwrap();
+        mapping.write(4_094, b"across").unwrap();
+        mapping.write(89_996, b"last").unwrap();
+        for (offset, bytes) in [(89_997, &b"last"[..]), (90_001, b""), (u64::MAX, b"x")] {
+            let refused = mapping.write(offset, bytes).unwrap_err();
+            assert_eq!((refused.code(), kind(&refused)), (Code::IoError, "beyond_mapping"));
+        }
+        mapping.write(90_000, b"").unwrap();
+        file.write_at(4_096, b"R").unwrap();
+        file.sync().unwrap();
+        drop(file);
+        mapping.write(200, b"the handle is closed").unwrap();
+        drop(mapping);
+        let bytes = read_all(storage, &path, 1 << 20).unwrap();
+        assert_eq!(&bytes[..6], b"first\0");
+        assert_eq!(&bytes[200..220], b"the handle is closed");
+        assert_eq!(&bytes[4_093..4_101], b"\0acRoss\0");
+        assert_eq!(&bytes[89_995..90_001], b"\0last\0");
+        assert!(storage.open_read(&path).unwrap().map(10).is_err(), "opened for reading");
+    });
+}
+
+#[test]
+fn a_directory_that_is_moved_away_is_noticed() {
+    let scratch = Scratch::new("held");
+    let check = |storage: &dyn Storage, directory: &Path| {
+        let path = directory.join("store");
+        storage.create_dir_all(&path).unwrap();
+        let held = storage.hold_dir(&path).unwrap();
+        held.check().unwrap();
+        storage.rename(&path, &directory.join("aside")).unwrap();
+        assert_eq!(kind(&held.check().unwrap_err()), "not_found");
+        storage.create_dir_all(&path).unwrap();
+        assert_eq!(kind(&held.check().unwrap_err()), "moved");
+        storage.remove_dir(&path).unwrap();
+        storage.create_new(&path).unwrap();
+        assert_eq!(kind(&held.check().unwrap_err()), "moved", "a file in its place");
+        assert_eq!(kind(&storage.hold_dir(&path).unwrap_err()), "not_a_directory");
+        storage.remove(&path).unwrap();
+        storage.rename(&directory.join("aside"), &path).unwrap();
+        held.check().unwrap();
+        storage.remove_dir(&path).unwrap();
+        storage.create_dir_all(&path).unwrap();
+        assert_eq!(kind(&held.check().unwrap_err()), "moved", "a new one of the same name");
+    };
+    check(&RealStorage, &scratch.0);
 }
 
 #[test]
@@ -101,7 +195,7 @@ fn errors_are_the_same_everywhere_and_name_the_path() {
         let missing = path("missing");
         for (what, error) in [
             ("open_read", storage.open_read(&missing).unwrap_err()),
-            ("open_append", storage.open_append(&missing).unwrap_err()),
+            ("open_write", storage.open_write(&missing).unwrap_err()),
             ("create_new", storage.create_new(&missing.join("x")).unwrap_err()),
             ("rename", storage.rename(&missing, &path("other")).unwrap_err()),
             ("remove", storage.remove(&missing).unwrap_err()),
@@ -115,7 +209,7 @@ fn errors_are_the_same_everywhere_and_name_the_path() {
         assert_eq!(kind(&storage.create_new(&path("file")).unwrap_err()), "already_exists");
         assert_eq!(kind(&storage.create_dir_all(&path("file")).unwrap_err()), "already_exists");
         assert_eq!(kind(&storage.open_read(&path("dir")).unwrap_err()), "is_a_directory");
-        assert_eq!(kind(&storage.open_append(&path("dir")).unwrap_err()), "is_a_directory");
+        assert_eq!(kind(&storage.open_write(&path("dir")).unwrap_err()), "is_a_directory");
         assert_eq!(kind(&storage.remove(&path("dir")).unwrap_err()), "is_a_directory");
         assert_eq!(kind(&storage.list(&path("file")).unwrap_err()), "not_a_directory");
         assert_eq!(kind(&storage.rename(&path("file"), &path("dir")).unwrap_err()), "is_a_directory");

@@ -2,12 +2,15 @@
 
 #![allow(clippy::disallowed_methods, reason = "this is the seam")]
 
+mod mapping;
+mod space;
+
 use std::fs::{self, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::FileExt;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::{Failure, File, Lock, Storage};
+use super::{Directory, Failure, File, Lock, Mapping, Storage};
 use crate::error::Result;
 
 /// Files on disk. Paths are taken as they are; every descriptor is closed on exec.
@@ -25,11 +28,11 @@ const HOLDER_BYTES: u64 = 256;
 
 impl Storage for RealStorage {
     fn create_new(&self, path: &Path) -> Result<Box<dyn File>> {
-        open(OpenOptions::new().read(true).append(true).create_new(true), "create", path)
+        open(OpenOptions::new().read(true).write(true).create_new(true), "create", path)
     }
 
-    fn open_append(&self, path: &Path) -> Result<Box<dyn File>> {
-        open(OpenOptions::new().read(true).append(true), "open", path)
+    fn open_write(&self, path: &Path) -> Result<Box<dyn File>> {
+        open(OpenOptions::new().read(true).write(true), "open", path)
     }
 
     fn open_read(&self, path: &Path) -> Result<Box<dyn File>> {
@@ -42,6 +45,10 @@ impl Storage for RealStorage {
 
     fn remove(&self, path: &Path) -> Result<()> {
         fs::remove_file(path).map_err(|cause| failed(cause, "remove", path))
+    }
+
+    fn remove_dir(&self, directory: &Path) -> Result<()> {
+        fs::remove_dir(directory).map_err(|cause| failed(cause, "remove", directory))
     }
 
     fn list(&self, directory: &Path) -> Result<Vec<String>> {
@@ -68,6 +75,29 @@ impl Storage for RealStorage {
 
     fn exists(&self, path: &Path) -> Result<bool> {
         fs::exists(path).map_err(|cause| failed(cause, "look for", path))
+    }
+
+    fn size(&self, path: &Path) -> Result<u64> {
+        let metadata = fs::metadata(path).map_err(|cause| failed(cause, "measure", path))?;
+        if metadata.is_dir() { Err(Failure::IsADirectory.at("measure", path)) } else { Ok(metadata.len()) }
+    }
+
+    fn available_bytes(&self, path: &Path) -> Result<u64> {
+        space::available(here(path)).map_err(|cause| failed(cause, "measure the space of", path))
+    }
+
+    fn hold_dir(&self, directory: &Path) -> Result<Box<dyn Directory>> {
+        let open = || {
+            let file = fs::File::open(here(directory))?;
+            let metadata = file.metadata()?;
+            Ok((file, metadata))
+        };
+        let (file, metadata) = open().map_err(|cause| failed(cause, "open", directory))?;
+        if !metadata.is_dir() {
+            return Err(Failure::NotADirectory.at("open", directory));
+        }
+        let identity = (metadata.dev(), metadata.ino());
+        Ok(Box::new(RealDirectory { _file: file, path: directory.to_owned(), identity }))
     }
 
     fn lock(&self, path: &Path, holder: &str) -> Result<Lock> {
@@ -98,6 +128,25 @@ impl Storage for RealStorage {
     }
 }
 
+/// Its number stays taken while it is open, so no newcomer can be mistaken for it.
+#[derive(Debug)]
+struct RealDirectory {
+    _file: fs::File,
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl Directory for RealDirectory {
+    fn check(&self) -> Result<()> {
+        let named = fs::metadata(here(&self.path)).map_err(|cause| failed(cause, "look for", &self.path))?;
+        if (named.dev(), named.ino()) == self.identity {
+            Ok(())
+        } else {
+            Err(Failure::Moved.at("look for", &self.path))
+        }
+    }
+}
+
 /// An open file that is locked; closing it gives the lock back.
 struct RealLock(fs::File);
 
@@ -111,7 +160,28 @@ impl Drop for RealLock {
 
 impl File for RealFile {
     fn write_all(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(|cause| failed(cause, "write", &self.path))
+        // Not O_APPEND: Linux would ignore the offsets of `write_at`.
+        self.file
+            .seek(SeekFrom::End(0))
+            .and_then(|_| self.file.write_all(bytes))
+            .map_err(|cause| failed(cause, "write", &self.path))
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.file.write_all_at(bytes, offset).map_err(|cause| failed(cause, "write", &self.path))
+    }
+
+    fn allocate(&mut self, len: u64) -> Result<()> {
+        space::allocate(&self.file, len).map_err(|cause| failed(cause, "allocate", &self.path))
+    }
+
+    fn set_len(&mut self, len: u64) -> Result<()> {
+        self.file.set_len(len).map_err(|cause| failed(cause, "cut", &self.path))
+    }
+
+    fn map(&self, len: u64) -> Result<Box<dyn Mapping>> {
+        let mapping = mapping::RealMapping::new(&self.file, &self.path, len);
+        Ok(Box::new(mapping.map_err(|failure| failure.at("map", &self.path))?))
     }
 
     fn sync(&mut self) -> Result<()> {
