@@ -44,6 +44,9 @@ mod capi {
         "watch",
         "event",
         "query",
+        "summary",
+        "trace",
+        "upkeep",
         "telemetry",
         "fork",
     ];

@@ -52,16 +52,16 @@
  *
  * Handles
  * -------
- * esf_foundation, esf_cursor, esf_subscription, esf_error, and the small ones that are resolved once and
- * used often: esf_config_key, esf_event_type, esf_counter, esf_gauge, esf_histogram. They look like pointers
+ * esf_foundation, esf_cursor, esf_trace, esf_subscription, esf_error, and the small ones that are resolved once
+ * and used often: esf_config_key, esf_event_type, esf_counter, esf_gauge, esf_histogram. They look like pointers
  * but are numbers of a table: using a handle after it was closed, closing it twice or passing one of another
  * kind answers ESF_E_STALE_HANDLE and touches no memory. The small ones end with their instance at the
- * latest; cursors, subscriptions and errors outlive it and are always to be freed. Freeing NULL is fine.
+ * latest; cursors, traces, subscriptions and errors outlive it and are always to be freed. Freeing NULL is fine.
  *
  * Threads
  * -------
  * A function may be called from any thread. Functions whose first parameter points to `const` may be called
- * concurrently on the same handle; the others (cursors, closing, freeing) may not, but calls on different
+ * concurrently on the same handle; the others (cursors, traces, closing, freeing) may not, but calls on different
  * handles always may. Closing an instance waits for the calls that are running on it. A thread that calls
  * needs 64 KiB of stack, 128 KiB for esf_events_export_jsonl.
  *
@@ -1141,12 +1141,50 @@ esf_status esf_event_get_into(const esf_foundation *foundation,
                               esf_error **err);
 
 /*
- * Queries: finding events, and what else concerns the store as a whole.
- * =====================================================================
+ * Queries: finding events.
+ * ========================
  *
  * A query sees everything that was appended before it started and nothing later. Its result is a cursor:
- * memory does not grow with the number of events, and nothing is copied.
+ * memory does not grow with the number of events, and nothing is copied. A cursor gives one event after the
+ * other, or fills an array of views, which is quicker for many:
+ *
+ *     esf_event_query query = ESF_QUERY_INIT;
+ *     query.types = (esf_str[]){ESF_STR("order_paid")};
+ *     query.type_count = 1;
+ *     query.conditions = ESF_STR("[{\"path\": [\"total\"], \"op\": \">\", \"value\": 100}]");
+ *     query.timeout_ms = 2000;
+ *     esf_cursor *cursor;
+ *     if (esf_events_query(app, &query, &cursor, &err) == ESF_OK) {
+ *         esf_event_view view = ESF_VIEW_INIT;
+ *         esf_status status;
+ *         while ((status = esf_cursor_next(cursor, &view)) == ESF_OK)
+ *             printf("%.*s\n", ESF_FMT(view.data));
+ *         if (status != ESF_DONE)
+ *             fprintf(stderr, "%.*s\n", ESF_FMT(esf_status_name(status)));
+ *         esf_cursor_free(cursor);
+ *     }
+ *
+ * Conditions on the data are a JSON list of {"path", "op", "value"}. A path is a list of 1 to 32 keys and
+ * positions (from 0), or one key. The operators are ==, !=, <, <=, >, >=, in (the value is a list of at most
+ * 1,024), prefix (of text) and exists (the value is true or false; it may be left out). All of at most 64
+ * conditions must hold. Values of different kinds do not compare, not even with !=. docs/queries.md has the
+ * rules for JSON and for the Erlang external term format, and how an index is chosen.
  */
+
+/** In flags of a query: only events that no other one caused. */
+#define ESF_QUERY_WITHOUT_PARENT 1u
+
+/** In flags of a query: only events without a node. */
+#define ESF_QUERY_WITHOUT_NODE 2u
+
+/** In flags of a query: only events without a process or thread. */
+#define ESF_QUERY_WITHOUT_PID 4u
+
+/**
+ * In flags of a query: look at every event instead of at an index. The results are the same; this is for
+ * tests and for doubt.
+ */
+#define ESF_QUERY_NO_INDEX 8u
 
 /** A limit that is none. */
 #define ESF_NO_LIMIT INT64_MAX
@@ -1165,8 +1203,8 @@ typedef struct esf_event_query {
     esf_order order;
     /** 1 for newest (or highest) first, 0 for oldest first. */
     uint32_t descending;
-    /** Nothing yet: 0. */
-    uint32_t reserved;
+    /** Any of the ESF_QUERY_ flags, or 0. */
+    uint32_t flags;
     /** Any of these types; NULL for all. */
     const esf_str *types;
     /** How many types there are. */
@@ -1185,6 +1223,23 @@ typedef struct esf_event_query {
     int64_t offset;
     /** How many events to answer at most, or ESF_NO_LIMIT. */
     int64_t limit;
+    /** Only events that the event of this id caused; 0 for all. */
+    uint64_t parent_id;
+    /** Not below this event id. */
+    uint64_t from_id;
+    /** Not above this event id; 0 for no bound. */
+    uint64_t to_id;
+    /** Only events of this node; empty for all. */
+    esf_str node;
+    /** Only events of this process or thread; empty for all. */
+    esf_str pid;
+    /** Conditions on the data, as JSON; empty for none. */
+    esf_str conditions;
+    /**
+     * How long finding may take, in milliseconds from when the query is asked; 0 for as long as it takes.
+     * When it is up every call on the cursor answers ESF_TIMED_OUT, so that nothing is missing in silence.
+     */
+    int64_t timeout_ms;
 } esf_event_query;
 
 /** By timestamp; equal ones by position. */
@@ -1193,11 +1248,15 @@ typedef struct esf_event_query {
 /** By position in the store. */
 #define ESF_ORDER_SEQ 2u
 
+/** By event id. */
+#define ESF_ORDER_ID 3u
+
 /**
  * Starts a query.
  *
- * Errors: ESF_E_INVALID_INPUT for a negative offset or limit, an unknown order, descending above 1 or
- * reserved not 0; ESF_E_RESOURCE_EXHAUSTED.
+ * Errors: ESF_E_INVALID_INPUT, naming the field, for a negative offset, limit or timeout, an unknown order or
+ * flag, descending above 1, a flag that contradicts a field, and conditions that cannot be read;
+ * ESF_E_RESOURCE_EXHAUSTED.
  * Threads: any, concurrently.
  * Ownership: the cursor is the caller's; free it with esf_cursor_free. It keeps the memory of what it may
  * still show, also after its instance was closed.
@@ -1208,13 +1267,58 @@ esf_status esf_events_query(const esf_foundation *foundation,
                             esf_error **err);
 
 /**
+ * Starts a query for the newest events by timestamp, at most limit, newest first.
+ *
+ * Errors: ESF_E_INVALID_INPUT for a negative limit; ESF_E_RESOURCE_EXHAUSTED.
+ * Threads: any, concurrently.
+ * Ownership: as esf_events_query.
+ */
+esf_status esf_events_recent(const esf_foundation *foundation,
+                             int64_t limit,
+                             esf_cursor **out_cursor,
+                             esf_error **err);
+
+/**
+ * Starts a query for all events of a correlation id, by timestamp, oldest first.
+ *
+ * Errors: ESF_E_INVALID_INPUT for an empty id; ESF_E_RESOURCE_EXHAUSTED.
+ * Threads: any, concurrently.
+ * Ownership: as esf_events_query.
+ */
+esf_status esf_events_correlation_chain(const esf_foundation *foundation,
+                                        esf_str correlation_id,
+                                        esf_cursor **out_cursor,
+                                        esf_error **err);
+
+/**
  * The next event.
  *
- * Errors: those of the header's introduction; ESF_DONE when there is none.
+ * Errors: those of the header's introduction; ESF_DONE when there is none; ESF_TIMED_OUT when the query's time
+ * is up.
  * Threads: any, but one call on a cursor at a time.
- * Ownership: the view's texts and bytes live until the next call on this cursor.
+ * Ownership: the view's texts and bytes live until the next call on this cursor. They lie in the store's own
+ * memory: nothing is copied.
  */
-esf_status esf_cursor_next(esf_cursor *cursor, esf_event_view *out_view);
+esf_status esf_cursor_next(esf_cursor *cursor,
+                           esf_event_view *out_view);
+
+/**
+ * The next events: fills out_views, an array of capacity views, and says in out_count how many there are,
+ * at most 65,536 a call.
+ *
+ * All views of the array must state the same size. It answers ESF_OK as long as there was an event; a call may
+ * give fewer than there is room for only at the end.
+ *
+ * Errors: ESF_E_INVALID_INPUT for a capacity of 0; ESF_DONE when there is no event, with out_count set to 0;
+ * ESF_TIMED_OUT when the query's time is up.
+ * Threads: any, but one call on a cursor at a time.
+ * Ownership: the texts and bytes of all views live until the next call on this cursor. They lie in the store's
+ * own memory: nothing is copied.
+ */
+esf_status esf_cursor_next_batch(esf_cursor *cursor,
+                                 esf_event_view *out_views,
+                                 size_t capacity,
+                                 size_t *out_count);
 
 /**
  * Frees a cursor. NULL is fine.
@@ -1225,6 +1329,171 @@ esf_status esf_cursor_next(esf_cursor *cursor, esf_event_view *out_view);
  * Ownership: ends here; views of it are no longer valid.
  */
 esf_status esf_cursor_free(esf_cursor *cursor);
+
+/*
+ * Summaries: what a query finds, counted instead of shown, and how it is found.
+ * =============================================================================
+ *
+ * An aggregate goes through the events once and keeps none of them. What to count besides the events is said in
+ * JSON: {"by_type": true, "bucket_ns": 60000000000, "top_correlations": 10, "field": ["order", "total"]}, all of
+ * it optional. docs/queries.md says what each answers and how exact it is.
+ */
+
+/**
+ * How many events a query finds.
+ *
+ * Errors: as esf_events_query; ESF_TIMED_OUT when the query's time was up.
+ * Threads: any, concurrently.
+ * Ownership: nothing to free.
+ */
+esf_status esf_events_count(const esf_foundation *foundation,
+                            const esf_event_query *query,
+                            uint64_t *out_count,
+                            esf_error **err);
+
+/**
+ * How a query would be answered, as JSON: which index finds the events, why that one, how many events it is
+ * expected to look at, and what the other indexes were expected to show.
+ *
+ * Errors: as esf_events_query.
+ * Threads: any, concurrently.
+ * Ownership: the text is the caller's; free it with esf_string_free.
+ */
+esf_status esf_events_explain(const esf_foundation *foundation,
+                              const esf_event_query *query,
+                              esf_string *out_json,
+                              esf_error **err);
+
+/**
+ * How a query would be answered, as JSON, into a buffer.
+ *
+ * Errors: as esf_events_query; ESF_AGAIN if the buffer is too small.
+ * Threads: any, concurrently.
+ * Ownership: nothing to free.
+ */
+esf_status esf_events_explain_into(const esf_foundation *foundation,
+                                   const esf_event_query *query,
+                                   char *buffer,
+                                   size_t capacity,
+                                   size_t *out_needed,
+                                   esf_error **err);
+
+/**
+ * What a query finds, counted: aggregate says in JSON what to count besides the events; it may be empty.
+ *
+ * The answer is JSON: count, what was asked for, and uncomparable, how often a condition met a value that it
+ * could not be compared with. The query's offset and limit hold.
+ *
+ * Errors: as esf_events_query; ESF_TIMED_OUT when the query's time was up; ESF_E_INVALID_INPUT for an aggregate
+ * that cannot be read; ESF_E_RESOURCE_EXHAUSTED for more than 100,000 spans of time.
+ * Threads: any, concurrently.
+ * Ownership: the text is the caller's; free it with esf_string_free.
+ */
+esf_status esf_events_aggregate(const esf_foundation *foundation,
+                                const esf_event_query *query,
+                                esf_str aggregate,
+                                esf_string *out_json,
+                                esf_error **err);
+
+/**
+ * What a query finds, counted, as JSON into a buffer. Each call goes through the events anew.
+ *
+ * Errors: as esf_events_aggregate; ESF_AGAIN if the buffer is too small.
+ * Threads: any, concurrently.
+ * Ownership: nothing to free.
+ */
+esf_status esf_events_aggregate_into(const esf_foundation *foundation,
+                                     const esf_event_query *query,
+                                     esf_str aggregate,
+                                     char *buffer,
+                                     size_t capacity,
+                                     size_t *out_needed,
+                                     esf_error **err);
+
+/*
+ * Traces: the tree of causes that an event belongs to, by parent_id.
+ * ==================================================================
+ *
+ * A trace is read from its root on, each event before those that it caused:
+ *
+ *     esf_trace *trace;
+ *     if (esf_events_trace(app, event_id, 1000, &trace, &err) == ESF_OK) {
+ *         esf_event_view view = ESF_VIEW_INIT;
+ *         uint32_t depth;
+ *         while (esf_trace_next(trace, &view, &depth) == ESF_OK)
+ *             printf("%*s%.*s\n", (int)(2 * depth), "", ESF_FMT(view.type));
+ *         esf_trace_free(trace);
+ *     }
+ *
+ * A parent that is not in the store (any more) ends the way up, and a circle is not followed: both are reported.
+ */
+
+/** The tree of causes that an event belongs to. */
+typedef struct esf_trace esf_trace;
+
+/** What is to be known of a trace as a whole; start from ESF_TRACE_INFO_INIT. */
+typedef struct esf_trace_info {
+    /** sizeof(esf_trace_info). */
+    uint32_t size;
+    /** 1 if there are more events than were asked for, else 0. */
+    uint32_t truncated;
+    /** How many events the trace has. */
+    uint64_t event_count;
+    /** The parent that the root names and that is not in the store; 0 if there is none. */
+    uint64_t missing_parent;
+    /** The ids of events at which the way would go round in a circle; NULL if there are none. */
+    const uint64_t *cycles;
+    /** How many of them there are. */
+    size_t cycle_count;
+} esf_trace_info;
+
+/**
+ * The whole tree of causes that the event of this id belongs to, at most limit (1 to 100,000) events of it.
+ *
+ * Errors: ESF_E_DATA_NOT_FOUND if there is no such event; ESF_E_INVALID_INPUT for another limit;
+ * ESF_E_RESOURCE_EXHAUSTED.
+ * Threads: any, concurrently.
+ * Ownership: the trace is the caller's; free it with esf_trace_free. It keeps its events in memory, also after
+ * its instance was closed.
+ */
+esf_status esf_events_trace(const esf_foundation *foundation,
+                            uint64_t event_id,
+                            int64_t limit,
+                            esf_trace **out_trace,
+                            esf_error **err);
+
+/**
+ * The next event of a trace, and how far it is from the root, which has the depth 0. out_depth may be NULL.
+ *
+ * Errors: those of the header's introduction; ESF_DONE when there is none.
+ * Threads: any, but one call on a trace at a time.
+ * Ownership: the view's texts and bytes live as long as the trace.
+ */
+esf_status esf_trace_next(esf_trace *trace, esf_event_view *out_view, uint32_t *out_depth);
+
+/**
+ * What is to be known of a trace as a whole, however much of it was read.
+ *
+ * Errors: those of the header's introduction.
+ * Threads: any, but one call on a trace at a time.
+ * Ownership: cycles lives as long as the trace.
+ */
+esf_status esf_trace_get_info(esf_trace *trace, esf_trace_info *out_info);
+
+/**
+ * Frees a trace. NULL is fine.
+ *
+ * Errors: ESF_E_STALE_HANDLE if it was freed before; ESF_E_TIMEOUT if another thread is inside a call on it:
+ * it is not freed then.
+ * Threads: any; not while a call on the same trace runs.
+ * Ownership: ends here; views of it are no longer valid.
+ */
+esf_status esf_trace_free(esf_trace *trace);
+
+/*
+ * Upkeep: forgetting events, writing them to a file, and the store's books.
+ * =========================================================================
+ */
 
 /**
  * Removes all events whose timestamp is before this one. out_count may be NULL.
@@ -1244,8 +1513,8 @@ esf_status esf_events_prune_before(const esf_foundation *foundation,
  * The file appears all at once, replacing one of that name, or not at all. Data of any encoding becomes
  * JSON, as docs/data-conversion.md says.
  *
- * Errors: as esf_events_query; ESF_E_DATA_NOT_FOUND if the folder does not exist, ESF_E_IO_ERROR,
- * ESF_E_NO_SPACE.
+ * Errors: as esf_events_query; ESF_TIMED_OUT when the query's time was up; ESF_E_DATA_NOT_FOUND if the folder
+ * does not exist, ESF_E_IO_ERROR, ESF_E_NO_SPACE.
  * Threads: any, concurrently; waits for the disk.
  * Ownership: nothing to free.
  */
@@ -1598,7 +1867,7 @@ esf_status esf_after_fork_child(esf_error **err);
 #define ESF_QUERY_INIT                                                                                       \
     {                                                                                                        \
         (uint32_t)sizeof(esf_event_query), ESF_ORDER_TIMESTAMP, 0, 0, NULL, 0, ESF_STR_INIT, INT64_MIN,      \
-            INT64_MAX, 0, UINT64_MAX, 0, ESF_NO_LIMIT                                                        \
+            INT64_MAX, 0, UINT64_MAX, 0, ESF_NO_LIMIT, 0, 0, 0, ESF_STR_INIT, ESF_STR_INIT, ESF_STR_INIT, 0  \
     }
 
 /** An event's view to be written to. */
@@ -1607,6 +1876,10 @@ esf_status esf_after_fork_child(esf_error **err);
         (uint32_t)sizeof(esf_event_view), 0, 0, 0, 0, 0, 0, 0, 0, 0, ESF_STR_INIT, ESF_STR_INIT,             \
             ESF_STR_INIT, ESF_STR_INIT, ESF_STR_INIT                                                         \
     }
+
+/** What is to be known of a trace, to be written to. */
+#define ESF_TRACE_INFO_INIT                                                                                  \
+    { (uint32_t)sizeof(esf_trace_info), 0, 0, 0, NULL, 0 }
 
 /** A change of configuration to be written to. */
 #define ESF_CHANGE_INIT                                                                                      \
@@ -1671,11 +1944,11 @@ ESF_LAYOUT(offsetof(esf_event_view, node) == 80);
 ESF_LAYOUT(offsetof(esf_event_view, pid) == 96);
 ESF_LAYOUT(offsetof(esf_event_view, correlation_id) == 112);
 ESF_LAYOUT(offsetof(esf_event_view, data) == 128);
-ESF_LAYOUT(sizeof(esf_event_query) == 96);
+ESF_LAYOUT(sizeof(esf_event_query) == 176);
 ESF_LAYOUT(offsetof(esf_event_query, size) == 0);
 ESF_LAYOUT(offsetof(esf_event_query, order) == 4);
 ESF_LAYOUT(offsetof(esf_event_query, descending) == 8);
-ESF_LAYOUT(offsetof(esf_event_query, reserved) == 12);
+ESF_LAYOUT(offsetof(esf_event_query, flags) == 12);
 ESF_LAYOUT(offsetof(esf_event_query, types) == 16);
 ESF_LAYOUT(offsetof(esf_event_query, type_count) == 24);
 ESF_LAYOUT(offsetof(esf_event_query, correlation_id) == 32);
@@ -1685,6 +1958,20 @@ ESF_LAYOUT(offsetof(esf_event_query, from_seq) == 64);
 ESF_LAYOUT(offsetof(esf_event_query, to_seq) == 72);
 ESF_LAYOUT(offsetof(esf_event_query, offset) == 80);
 ESF_LAYOUT(offsetof(esf_event_query, limit) == 88);
+ESF_LAYOUT(offsetof(esf_event_query, parent_id) == 96);
+ESF_LAYOUT(offsetof(esf_event_query, from_id) == 104);
+ESF_LAYOUT(offsetof(esf_event_query, to_id) == 112);
+ESF_LAYOUT(offsetof(esf_event_query, node) == 120);
+ESF_LAYOUT(offsetof(esf_event_query, pid) == 136);
+ESF_LAYOUT(offsetof(esf_event_query, conditions) == 152);
+ESF_LAYOUT(offsetof(esf_event_query, timeout_ms) == 168);
+ESF_LAYOUT(sizeof(esf_trace_info) == 40);
+ESF_LAYOUT(offsetof(esf_trace_info, size) == 0);
+ESF_LAYOUT(offsetof(esf_trace_info, truncated) == 4);
+ESF_LAYOUT(offsetof(esf_trace_info, event_count) == 8);
+ESF_LAYOUT(offsetof(esf_trace_info, missing_parent) == 16);
+ESF_LAYOUT(offsetof(esf_trace_info, cycles) == 24);
+ESF_LAYOUT(offsetof(esf_trace_info, cycle_count) == 32);
 ESF_LAYOUT(sizeof(esf_label) == 32);
 ESF_LAYOUT(offsetof(esf_label, name) == 0);
 ESF_LAYOUT(offsetof(esf_label, value) == 16);

@@ -21,7 +21,7 @@ use once_cell::sync::OnceCell;
 
 use crate::config::{RawKey, Subscription};
 use crate::error::{Code, Error, Result};
-use crate::events::{Cursor, TypeId};
+use crate::events::{Cursor, Trace, TypeId};
 use crate::foundation::{CloseReport, Foundation};
 use crate::options::Options;
 use crate::runtime::deadline::Deadline;
@@ -31,7 +31,7 @@ use crate::telemetry::{Counter, Distribution, Gauge, Histogram};
 
 /// How many instances may be open at once in one process.
 pub const MAX_INSTANCES: u32 = 65_536;
-/// How many cursors, and how many subscriptions, may be open at once in one process.
+/// How many cursors, traces and subscriptions of each kind may be open at once in one process.
 pub const MAX_COLD_HANDLES: u32 = 1 << 20;
 
 macro_rules! tables {
@@ -56,6 +56,8 @@ tables! {
     instances: ColdTable<Instance> = (Instance, MAX_INSTANCES);
     /// Open cursors; a cursor is used by one thread at a time.
     cursors: ColdTable<Mutex<Cursor>> = (Cursor, MAX_COLD_HANDLES);
+    /// Traces; a trace is used by one thread at a time.
+    traces: ColdTable<Mutex<TraceReader>> = (Trace, MAX_COLD_HANDLES);
     /// Subscriptions to configuration changes.
     subscriptions: ColdTable<Subscription> = (Subscription, MAX_COLD_HANDLES);
     /// Configuration keys: the two words of [`Key`].
@@ -68,6 +70,15 @@ tables! {
     histograms: HotTable = (Histogram, HotTable::DEFAULT_LIMIT);
     /// Event types: the word of a [`TypeId`], which says of which store it is.
     event_types: HotTable = (EventType, HotTable::DEFAULT_LIMIT);
+}
+
+/// A trace and how far it has been read.
+#[derive(Debug)]
+pub struct TraceReader {
+    /// What was found.
+    pub trace: Trace,
+    /// How many of its events were read.
+    pub read: usize,
 }
 
 /// An open instance and the hot handles that were made from it.
@@ -194,6 +205,7 @@ fn rest_around_forks() -> Result<()> {
             fork::keep(openings().rest(REST)?);
             fork::keep(instances().rest(REST)?);
             fork::keep(cursors().rest(REST)?);
+            fork::keep(traces().rest(REST)?);
             fork::keep(subscriptions().rest(REST)?);
             for table in [config_keys(), counters(), gauges(), histograms(), event_types()] {
                 fork::keep(table.rest());
@@ -219,7 +231,7 @@ fn hot_table(tag: Tag) -> Option<&'static HotTable> {
         Tag::Gauge => Some(gauges()),
         Tag::Histogram => Some(histograms()),
         Tag::EventType => Some(event_types()),
-        Tag::Instance | Tag::Cursor | Tag::Subscription | Tag::Error | Tag::Text => None,
+        Tag::Instance | Tag::Cursor | Tag::Subscription | Tag::Error | Tag::Text | Tag::Trace => None,
     }
 }
 

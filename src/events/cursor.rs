@@ -256,7 +256,14 @@ pub struct Cursor {
     left: u64,
     /// The run that the event given last is in: it has yet to go on.
     given: bool,
+    /// Runs that are through; what was given of them may still be looked at.
+    through: Vec<usize>,
+    /// The events of a batch, each as its run and its index there.
+    batch: Vec<(usize, u32)>,
 }
+
+/// The most events that a batch of a cursor has.
+pub const MAX_CURSOR_BATCH: usize = 65_536;
 
 impl Cursor {
     pub(crate) fn new(
@@ -268,7 +275,8 @@ impl Cursor {
     ) -> Self {
         pending.sort_by_key(|pending| Reverse(pending.edge));
         let (runs, heap) = (Vec::new(), BinaryHeap::new());
-        Self { filter, watch, pending, runs, heap, offset, left: limit, given: false }
+        let (through, batch) = (Vec::new(), Vec::new());
+        Self { filter, watch, pending, runs, heap, offset, left: limit, given: false, through, batch }
     }
 
     /// The next event, or `None` at the end and when time is up. What it answers can be used until the next call.
@@ -300,6 +308,28 @@ impl Cursor {
         Ok(found.and_then(|(segment, index)| EventRef::new(Arc::clone(segment), index)))
     }
 
+    /// The next events, at most `most` of them and at most [`MAX_CURSOR_BATCH`]; none at the end. Errors are those
+    /// of [`Cursor::try_next`]. What is answered can be used until the next call.
+    pub fn next_batch(&mut self, most: usize) -> Result<impl Iterator<Item = EventView<'_>>> {
+        self.batch.clear();
+        self.let_go();
+        for _ in 0..most.min(MAX_CURSOR_BATCH) {
+            let Some(run) = self.find() else { break };
+            let Some(at) = self.runs.get(run).and_then(Option::as_ref).map(|run| run.at) else { break };
+            self.batch.push((run, at));
+        }
+        if self.batch.is_empty() {
+            self.let_go();
+        }
+        self.check_time()?;
+        let runs = &self.runs;
+        // A run stays until it is let go, so that none of the batch is left out here.
+        Ok(self.batch.iter().filter_map(|(run, at)| {
+            let segment = &runs.get(*run)?.as_ref()?.segment;
+            Some(EventView { record: segment.record(*at)?, names: segment.names() })
+        }))
+    }
+
     /// How many events are left, which goes through all of them; `timeout` when the query's time is up.
     pub fn count(mut self) -> Result<u64> {
         let mut count = 0;
@@ -316,21 +346,40 @@ impl Cursor {
     }
 
     fn advance(&mut self) -> Result<Option<(&Arc<Segment>, u32)>> {
-        let mut run = None;
-        if self.left > 0 {
-            while self.offset > 0 && self.step().is_some() {
-                self.offset -= 1;
-            }
-            if self.offset == 0 {
-                self.left -= 1;
-                run = self.step();
-            }
+        let run = self.find();
+        self.let_go();
+        self.check_time()?;
+        let run = run.and_then(|run| self.runs.get(run)?.as_ref());
+        Ok(run.map(|run| (&run.segment, run.at)))
+    }
+
+    /// The run that stands at the next event of the answer.
+    fn find(&mut self) -> Option<usize> {
+        if self.left == 0 {
+            return None;
         }
+        while self.offset > 0 {
+            self.step()?;
+            self.offset -= 1;
+        }
+        self.left -= 1;
+        self.step()
+    }
+
+    fn check_time(&self) -> Result<()> {
         if self.watch.expired {
             return Err(Error::new(Code::Timeout, "the query's time was up before it was answered"));
         }
-        let run = run.and_then(|run| self.runs.get(run)?.as_ref());
-        Ok(run.map(|run| (&run.segment, run.at)))
+        Ok(())
+    }
+
+    /// Lets go of the segments of runs that are through.
+    fn let_go(&mut self) {
+        for run in self.through.drain(..) {
+            if let Some(slot) = self.runs.get_mut(run) {
+                *slot = None;
+            }
+        }
     }
 
     /// Goes to the next event in order; the run that stands at it.
@@ -339,11 +388,11 @@ impl Cursor {
             self.given = false;
             if let Some(mut top) = self.heap.peek_mut() {
                 let Reverse((key, run)) = &mut *top;
-                let slot = self.runs.get_mut(*run);
-                if let Some(next) = slot.and_then(|slot| advance_or_drop(slot, &self.filter, &mut self.watch))
-                {
+                let at = self.runs.get_mut(*run).and_then(Option::as_mut);
+                if let Some(next) = at.and_then(|run| run.advance(&self.filter, &mut self.watch)) {
                     *key = next;
                 } else {
+                    self.through.push(*run);
                     PeekMut::pop(top);
                 }
             }
@@ -364,15 +413,6 @@ impl Cursor {
         self.given = true;
         Some(*run)
     }
-}
-
-/// Moves a run on and lets go of it when it is through.
-fn advance_or_drop(slot: &mut Option<Run>, filter: &Filter, watch: &mut Watch) -> Option<Key> {
-    let next = slot.as_mut().and_then(|run| run.advance(filter, watch));
-    if next.is_none() {
-        *slot = None;
-    }
-    next
 }
 
 impl std::fmt::Debug for Cursor {

@@ -40,7 +40,7 @@ pub use aggregate::{
 };
 pub use batch::MAX_BATCH;
 pub use condition::{Comparison, Condition, MAX_CHOICES, MAX_CONDITIONS, MAX_STEPS, Operand, Step, Test};
-pub use cursor::Cursor;
+pub use cursor::{Cursor, MAX_CURSOR_BATCH};
 pub use etf::{MAX_DEPTH, etf_to_json};
 pub use model::{
     ACCEPTED, DROPPED, Encoding, EventRef, EventType, EventView, ID_LIMIT, MAX_NAME_BYTES, NewEvent, Receipt,

@@ -56,3 +56,15 @@ pub struct Query {
     /// Looks at every event instead of at an index. The results are the same: this is for tests and for doubt.
     pub without_indexes: bool,
 }
+
+impl Query {
+    /// The newest events by timestamp, at most so many, newest first.
+    pub fn newest(count: u64) -> Self {
+        Self { descending: true, limit: Some(count), ..Self::default() }
+    }
+
+    /// All events of a correlation id, by time.
+    pub fn correlation(id: impl Into<Vec<u8>>) -> Self {
+        Self { correlation_id: Some(id.into()), ..Self::default() }
+    }
+}

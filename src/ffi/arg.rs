@@ -18,11 +18,12 @@ use super::query::esf_cursor;
 use super::record::{self, Array, OutRecord, Record};
 use super::status::{ESF_OK, esf_status};
 use super::text::{Buffer, esf_str};
+use super::trace::esf_trace;
 use super::watch::esf_subscription;
 use crate::config::{RawKey, Subscription};
 use crate::error::{Code, Error, Result};
 use crate::events::Cursor;
-use crate::handles::{self, Instance};
+use crate::handles::{self, Instance, TraceReader};
 use crate::runtime::fork;
 use crate::runtime::handle::{HotTable, Pin};
 
@@ -117,6 +118,15 @@ pub(super) unsafe fn bytes<'a>(bytes: esf_str, name: &str, max: usize) -> Result
     Ok(unsafe { std::slice::from_raw_parts(bytes.ptr.cast(), bytes.len) })
 }
 
+/// At least one byte and at most `max`.
+pub(super) unsafe fn some_bytes<'a>(text: esf_str, name: &str, max: usize) -> Result<&'a [u8]> {
+    if text.len == 0 {
+        return Err(Error::new(Code::InvalidInput, format!("{name} is empty")).with("argument", name));
+    }
+    // SAFETY: the same promise as ours.
+    unsafe { bytes(text, name, max) }
+}
+
 /// An array of plain items; `(NULL, 0)` is empty.
 pub(super) unsafe fn list<'a, T>(ptr: *const T, name: &str, count: usize) -> Result<&'a [T]> {
     if count == 0 {
@@ -168,6 +178,11 @@ pub(super) unsafe fn millis(value: i64, name: &str) -> Result<Duration> {
     u64::try_from(value).map(Duration::from_millis).map_err(|_| negative(name, value))
 }
 
+/// A count of the caller's that is not negative.
+pub(super) unsafe fn not_negative(value: i64, name: &str) -> Result<u64> {
+    count(value, name)
+}
+
 /// A count that is not negative.
 pub(super) fn count(value: i64, name: &str) -> Result<u64> {
     u64::try_from(value).map_err(|_| negative(name, value))
@@ -198,6 +213,13 @@ pub(super) unsafe fn cursor(cursor: *const esf_cursor, name: &str) -> Result<Pin
     fork::check()?;
     // SAFETY: a handle is never dereferenced.
     handles::cursors().pin(unsafe { handle(cursor, name) }?)
+}
+
+/// The trace of a handle, held for the call; not in a forked child.
+pub(super) unsafe fn trace(trace: *const esf_trace, name: &str) -> Result<Pin<'static, Mutex<TraceReader>>> {
+    fork::check()?;
+    // SAFETY: a handle is never dereferenced.
+    handles::traces().pin(unsafe { handle(trace, name) }?)
 }
 
 /// The configuration key of a handle.
@@ -263,6 +285,23 @@ pub(super) unsafe fn optional_out_records<T: Record>(
     let array = unsafe { Array::new(ptr, name, count) }?;
     array.check()?;
     Ok(Some(array))
+}
+
+/// An array of records of the caller's to write to, with room for at least one.
+pub(super) unsafe fn out_records<T: Record>(
+    ptr: *mut T,
+    name: &'static str,
+    count: usize,
+) -> Result<Array<T>> {
+    if count == 0 {
+        return Err(
+            Error::new(Code::InvalidInput, format!("{name} has room for nothing")).with("argument", name)
+        );
+    }
+    // SAFETY: the same promise as ours.
+    let array = unsafe { Array::new(ptr, name, count) }?;
+    array.check()?;
+    Ok(array)
 }
 
 /// A function of the caller's that must be there.

@@ -52,6 +52,9 @@ pub mod watch;
 
 pub mod event;
 pub mod query;
+pub mod summary;
+pub mod trace;
+pub mod upkeep;
 
 pub mod telemetry;
 

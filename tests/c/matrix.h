@@ -15,6 +15,7 @@ static esf_subscription *subscription, *stale_subscription;
 static esf_event_type *type, *stale_type, *foreign_type;
 #define stale_event_type stale_type
 static esf_cursor *cursor, *stale_cursor;
+static esf_trace *trace, *stale_trace;
 static esf_counter *counter, *stale_counter;
 static esf_gauge *gauge, *stale_gauge;
 static esf_histogram *histogram, *stale_histogram;
@@ -38,6 +39,7 @@ static struct {
     esf_subscription *esf_subscription;
     esf_event_type *esf_event_type;
     esf_cursor *esf_cursor;
+    esf_trace *esf_trace;
     esf_counter *esf_counter;
     esf_gauge *esf_gauge;
     esf_histogram *esf_histogram;
@@ -46,6 +48,7 @@ static struct {
     esf_str esf_str_;
     bool bool_;
     int32_t int32_t_;
+    uint32_t uint32_t_;
     int64_t int64_t_;
     uint64_t uint64_t_;
     double double_;
@@ -60,6 +63,7 @@ static struct {
     esf_subscription *subscription;
     esf_event_type *type;
     esf_cursor *cursor;
+    esf_trace *trace;
     esf_counter *counter;
     esf_gauge *gauge;
     esf_histogram *histogram;
@@ -147,6 +151,7 @@ static union {
     uint32_t size;
     esf_receipt receipt;
     esf_event_view view;
+    esf_trace_info info;
     esf_config_change change;
     unsigned char bytes[512];
 } sized;
@@ -163,6 +168,7 @@ static inline bool sized_is_whole(void) {
 }
 #define esf_receipt_sized(size) ((esf_receipt *)sized_to(size))
 #define esf_event_view_sized(size) ((esf_event_view *)sized_to(size))
+#define esf_trace_info_sized(size) ((esf_trace_info *)sized_to(size))
 #define esf_config_change_sized(size) ((esf_config_change *)sized_to(size))
 
 static inline esf_foundation *fresh_foundation(void) {
@@ -184,6 +190,10 @@ static inline esf_cursor *fresh_cursor(void) {
     esf_event_query query = good_query();
     MUST(esf_events_query(live, &query, &fresh.cursor, NULL));
     return fresh.cursor;
+}
+static inline esf_trace *fresh_trace(void) {
+    MUST(esf_events_trace(live, event_id, 5, &fresh.trace, NULL));
+    return fresh.trace;
 }
 static inline esf_counter *fresh_counter(void) {
     MUST(esf_counter_new(live, text("fresh.counter"), NULL, 0, &fresh.counter, NULL));
@@ -217,6 +227,8 @@ static inline void sweep(void) {
     esf_event_type_free(fresh.type);
     esf_cursor_free(out.esf_cursor);
     esf_cursor_free(fresh.cursor);
+    esf_trace_free(out.esf_trace);
+    esf_trace_free(fresh.trace);
     esf_counter_free(out.esf_counter);
     esf_counter_free(fresh.counter);
     esf_gauge_free(out.esf_gauge);
@@ -290,6 +302,7 @@ static inline void matrix_open(void) {
     stale_subscription = fresh_subscription();
     stale_type = fresh_type();
     stale_cursor = fresh_cursor();
+    stale_trace = fresh_trace();
     stale_counter = fresh_counter();
     stale_gauge = fresh_gauge();
     stale_histogram = fresh_histogram();
@@ -300,6 +313,7 @@ static inline void matrix_open(void) {
     subscription = fresh_subscription();
     type = fresh_type();
     cursor = fresh_cursor();
+    trace = fresh_trace();
     counter = fresh_counter();
     gauge = fresh_gauge();
     histogram = fresh_histogram();
@@ -316,6 +330,7 @@ static inline void matrix_close(void) {
     remove(export_file);
     OK(esf_subscription_cancel(subscription, NULL));
     OK(esf_cursor_free(cursor));
+    OK(esf_trace_free(trace));
     OK(esf_error_free(error));
     OK(esf_foundation_close(live, 5000, NULL));
     OK(esf_foundation_close(foreign, 5000, NULL));

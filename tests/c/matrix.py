@@ -18,6 +18,7 @@ HANDLES = {
     "esf_subscription": ("subscription", "fresh_subscription()"),
     "esf_event_type": ("type", "fresh_type()"),
     "esf_cursor": ("cursor", "fresh_cursor()"),
+    "esf_trace": ("trace", "fresh_trace()"),
     "esf_counter": ("counter", "fresh_counter()"),
     "esf_gauge": ("gauge", "fresh_gauge()"),
     "esf_histogram": ("histogram", "fresh_histogram()"),
@@ -26,7 +27,9 @@ HANDLES = {
 FREES = re.compile(r"_(free|cancel|close)$")
 
 # Parameters that may be NULL.
-OPTIONAL = {"err", "out_version", "out_count", "out_receipt", "out_receipts", "user_data", "drop", "labels"}
+OPTIONAL = {"err", "out_version", "out_count", "out_receipt", "out_receipts", "user_data", "drop", "labels", "out_depth"}
+# Where a parameter of such a name must be there all the same.
+REQUIRED = {("esf_config_version", "out_version"), ("esf_events_count", "out_count"), ("esf_cursor_next_batch", "out_count")}
 
 # A valid text for each parameter of that name.
 TEXTS = {
@@ -37,7 +40,11 @@ TEXTS = {
     "name": '"matrix.name"',
     "help": '"what it is"',
     "file": "export_file",
+    "correlation_id": '"matrix"',
+    "aggregate": '"{\\"by_type\\":true}"',
 }
+# Parameters that take any bytes.
+BYTES = {"correlation_id"}
 # Valid texts that depend on the function.
 TEXTS_OF = {
     ("esf_config_get_bool_at", "path"): '"dev.debug_mode"',
@@ -56,6 +63,8 @@ WRONG_TEXTS = {
     "value_json": [('"0.5 0.5"', "ESF_E_FORMAT_ERROR"), ('"\\"text\\""', "ANY_ERROR")],
     "tree_json": [('"[1"', "ESF_E_FORMAT_ERROR"), ('"7"', "ANY_ERROR"), ("deep", "ESF_E_TOO_DEEP")],
     "name": [('""', "ANY_ERROR")],
+    "aggregate": [('"{"', "ESF_E_INVALID_INPUT"), ('"{\\"nothing\\":1}"', "ESF_E_INVALID_INPUT"), ("deep", "ESF_E_INVALID_INPUT")],
+    "correlation_id": [('""', "ESF_E_INVALID_INPUT")],
     "file": [('"/nowhere/at/all.jsonl"', "ESF_E_DATA_NOT_FOUND")],
 }
 # Valid handles that depend on the function.
@@ -66,6 +75,8 @@ HANDLES_OF = {
     ("esf_config_get_enum_into", "key"): "enum_key",
     ("esf_config_next_change", "subscription"): "fresh_subscription()",
     ("esf_cursor_next", "cursor"): "fresh_cursor()",
+    ("esf_cursor_next_batch", "cursor"): "fresh_cursor()",
+    ("esf_trace_next", "trace"): "fresh_trace()",
 }
 # Numbers: name -> (valid, [(wrong, status)]).
 NUMBERS = {
@@ -76,6 +87,7 @@ NUMBERS = {
     "count": ("1", [("5368709120", "ESF_E_DATA_TOO_LARGE"), ("SIZE_MAX", "ESF_E_DATA_TOO_LARGE")]),
     "label_count": ("1", [("5368709120", "ESF_E_DATA_TOO_LARGE"), ("SIZE_MAX", "ESF_E_DATA_TOO_LARGE")]),
     "timestamp": ("INT64_MIN", [("0", "ESF_OK")]),
+    "limit": ("5", [("-1", "ESF_E_INVALID_INPUT"), ("INT64_MIN", "ESF_E_INVALID_INPUT")]),
     "n": ("1", [("UINT64_MAX / 2", "ESF_OK")]),
     "value": ("1.5", [("NAN", "ESF_E_INVALID_INPUT")]),
     "quantile": ("0.5", [("NAN", "ESF_E_RANGE_ERROR"), ("-0.1", "ESF_E_RANGE_ERROR"), ("1.1", "ESF_E_RANGE_ERROR")]),
@@ -84,14 +96,16 @@ NUMBERS = {
 NUMBERS_OF = {
     ("esf_config_subscribe", "capacity"): ("4", [("0", "ESF_E_INVALID_INPUT"), ("UINT32_MAX", "ESF_E_INVALID_INPUT")]),
     ("esf_config_subscribe_callback", "capacity"): ("4", [("0", "ESF_E_INVALID_INPUT"), ("UINT32_MAX", "ESF_E_INVALID_INPUT")]),
+    ("esf_events_trace", "limit"): ("5", [("0", "ESF_E_INVALID_INPUT"), ("100001", "ESF_E_INVALID_INPUT"), ("-1", "ESF_E_INVALID_INPUT"), ("INT64_MAX", "ESF_E_INVALID_INPUT")]),
+    ("esf_cursor_next_batch", "capacity"): ("1", [("0", "ESF_E_INVALID_INPUT"), ("5368709120", "ESF_E_DATA_TOO_LARGE"), ("SIZE_MAX", "ESF_E_DATA_TOO_LARGE")]),
     ("esf_histogram_record", "value"): ("1.5", [("NAN", "ESF_E_INVALID_INPUT"), ("-1.0", "ESF_E_INVALID_INPUT")]),
 }
 NUMBER_TYPES = {"int64_t", "uint64_t", "uint32_t", "int32_t", "size_t", "double", "esf_status"}
 # Results of plain types: the program's variable for each type, and its alignment.
-RESULTS = {"bool": 1, "int32_t": 4, "int64_t": 8, "uint64_t": 8, "double": 8, "size_t": 8, "esf_status": 4,
+RESULTS = {"bool": 1, "int32_t": 4, "uint32_t": 4, "int64_t": 8, "uint64_t": 8, "double": 8, "size_t": 8, "esf_status": 4,
            "esf_str": 8, "esf_string": 8}
 RECORDS_IN = {"esf_event": "good_event()", "esf_event_query": "good_query()"}
-RECORDS_OUT = {"esf_receipt", "esf_event_view", "esf_config_change"}
+RECORDS_OUT = {"esf_receipt", "esf_event_view", "esf_trace_info", "esf_config_change"}
 # What a record says, wrong in each of its fields: (statements on `it`, status).
 WRONG_RECORDS = {
     "esf_event": [
@@ -140,6 +154,26 @@ WRONG_RECORDS = {
         ("it.correlation_id = (esf_str){big, SIZE_MAX}", "ESF_E_DATA_TOO_LARGE"),
         ("it.from_time = INT64_MAX, it.to_time = INT64_MIN", "ANY"),
         ("it.from_seq = UINT64_MAX, it.to_seq = 0", "ANY"),
+        ("it.from_id = UINT64_MAX, it.to_id = 1", "ANY"),
+        ("it.flags = 16", "ESF_E_INVALID_INPUT"),
+        ("it.flags = UINT32_MAX", "ESF_E_INVALID_INPUT"),
+        ("it.flags = ESF_QUERY_WITHOUT_PARENT, it.parent_id = 1", "ESF_E_INVALID_INPUT"),
+        ("it.flags = ESF_QUERY_WITHOUT_NODE, it.node = (esf_str){big, 3}", "ESF_E_INVALID_INPUT"),
+        ("it.flags = ESF_QUERY_WITHOUT_PID, it.pid = (esf_str){big, 3}", "ESF_E_INVALID_INPUT"),
+        ("it.timeout_ms = -1", "ESF_E_INVALID_INPUT"),
+        ("it.timeout_ms = INT64_MAX", "ANY"),
+        ("it.conditions = (esf_str){big, 300}", "ESF_E_INVALID_INPUT"),
+        ("it.conditions = text(deep)", "ESF_E_INVALID_INPUT"),
+        ('it.conditions = ESF_STR("[{\\"path\\":[],\\"op\\":\\"==\\",\\"value\\":1}]")', "ESF_E_INVALID_INPUT"),
+        ('it.conditions = ESF_STR("[{\\"path\\":\\"n\\",\\"op\\":\\"=\\",\\"value\\":1}]")', "ESF_E_INVALID_INPUT"),
+    ] + [
+        (f"it.{text} = (esf_str){wrong}", status)
+        for text in ("node", "pid", "conditions")
+        for wrong, status in (
+            ("{NULL, 3}", "ESF_E_NULL_ARGUMENT"),
+            ('{"\\xc3(", 2}', "ESF_E_INVALID_UTF8"),
+            ("{big, 5368709120}", "ESF_E_DATA_TOO_LARGE"),
+        )
     ],
 }
 # Functions that come in a bracket around fork; test_fork.c calls them with every argument.
@@ -174,7 +208,7 @@ def text_cases(function, name):
         ("(esf_str){NULL, 3}", "ESF_E_NULL_ARGUMENT"),
         ("(esf_str){big, 5368709120}", "ESF_E_DATA_TOO_LARGE"),
         ("(esf_str){big, SIZE_MAX}", "ESF_E_DATA_TOO_LARGE"),
-        ("bad_utf8", "ESF_E_INVALID_UTF8"),
+        ("bad_utf8", "SAME" if name in BYTES else "ESF_E_INVALID_UTF8"),
         ("(esf_str){NULL, 0}", "ANY"),
         ('(esf_str){"a\\0b", 3}', "ANY"),
     ]
@@ -244,7 +278,7 @@ def cases(function, kind, stars, name):
                                   ("&(esf_string){big, 5, 0x123456789abcdef}", "ESF_E_STALE_HANDLE"),
                                   ("&(esf_string){big, 5, (uint64_t)(uintptr_t)live}", "ESF_E_STALE_HANDLE")]
     if kind in RESULTS and stars == 1:
-        optional = name in OPTIONAL and function != "esf_config_version"
+        optional = name in OPTIONAL and (function, name) not in REQUIRED
         wrong = [("NULL", "SAME" if optional else "ESF_E_NULL_ARGUMENT")]
         if RESULTS[kind] > 1:
             wrong.append((f"({kind} *)(big + 1)", "ESF_E_INVALID_INPUT"))

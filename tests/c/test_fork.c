@@ -37,6 +37,7 @@ static bool child_passes(void (*child)(esf_foundation *), esf_foundation *app) {
 static esf_counter *counter;
 static esf_config_key *key;
 static esf_cursor *cursor;
+static esf_trace *trace;
 static esf_subscription *subscription;
 static esf_error *older;
 
@@ -62,6 +63,8 @@ static void in_a_plain_child(esf_foundation *app) {
     FAILS(ESF_E_OPERATION_FORBIDDEN, esf_after_fork_child(&err));
     STATUS(ESF_E_FORKED, esf_cursor_next(cursor, &view));
     STATUS(ESF_E_FORKED, esf_cursor_free(cursor));
+    STATUS(ESF_E_FORKED, esf_trace_next(trace, &view, NULL));
+    STATUS(ESF_E_FORKED, esf_trace_free(trace));
     /* Hot handles work on the child's own copy, and errors of before can be read. */
     OK(esf_counter_add(counter, 1));
     OK(esf_config_get_f64(key, &rate));
@@ -104,7 +107,10 @@ int main(void) {
     esf_event event = ESF_EVENT_INIT;
     volatile int calls = 0;
     event.type = ESF_STR("parent");
+    event.event_id = 1000;
     OK(esf_event_append(app, &event, NULL, &err));
+    event.event_id = 0;
+    OK(esf_events_trace(app, 1000, 10, &trace, &err));
     OK(esf_counter_new(app, ESF_STR("c"), NULL, 0, &counter, &err));
     OK(esf_config_key_resolve(app, ESF_STR("ai.planning.sampling_rate"), &key, &err));
     OK(esf_events_query(app, &query, &cursor, &err));
@@ -127,6 +133,7 @@ int main(void) {
     OK(esf_event_append(app, &event, NULL, &err));
     OK(esf_error_free(older));
     OK(esf_cursor_free(cursor));
+    OK(esf_trace_free(trace));
     OK(esf_subscription_cancel(subscription, &err));
     OK(esf_subscription_cancel(called, &err));
     OK(esf_foundation_close(app, 5000, &err));

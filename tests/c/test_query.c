@@ -1,5 +1,6 @@
 /* Queries and their cursors, pruning, export and statistics. */
 #include "check.h"
+#include <time.h>
 #include <unistd.h>
 
 enum { COUNT = 1000 };
@@ -33,7 +34,9 @@ static unsigned long found(esf_foundation *app, const esf_event_query *query) {
         return 0;
     esf_status status;
     while ((status = esf_cursor_next(cursor, &view)) == ESF_OK) {
-        int64_t now = query->order == ESF_ORDER_SEQ ? (int64_t)view.seq : view.timestamp;
+        int64_t now = query->order == ESF_ORDER_SEQ  ? (int64_t)view.seq
+                      : query->order == ESF_ORDER_ID ? (int64_t)view.event_id
+                                                     : view.timestamp;
         disordered += count > 0 && (query->descending ? now > last : now < last);
         last = now;
         count++;
@@ -90,6 +93,213 @@ static void conditions(esf_foundation *app) {
     OK(esf_cursor_free(NULL));
 }
 
+/* A tree of five events with nodes, processes and data in both encodings, in an instance of its own. */
+static esf_foundation *family(void) {
+    static const char etf[] = "\x83t\0\0\0\1w\1na\7"; /* %{n: 7} */
+    esf_foundation *app = open_instance("{}");
+    for (uint64_t id = 1; id <= 5; id++) {
+        char data[32];
+        esf_event event = ESF_EVENT_INIT;
+        event.type = ESF_STR("member");
+        event.event_id = 10 * (6 - id);
+        event.parent_id = id == 1 ? 0 : 50;
+        event.timestamp = (int64_t)id;
+        event.node = id % 2 ? ESF_STR("one@host") : ESF_STR("");
+        event.pid = id == 3 ? ESF_STR("<0.3.0>") : ESF_STR("");
+        event.data.len = (size_t)snprintf(data, sizeof data, "{\"n\":%d,\"k\":[\"a\"]}", (int)id);
+        event.data.ptr = data;
+        if (id == 5) {
+            event.encoding = ESF_ENCODING_ETF;
+            event.data.ptr = etf;
+            event.data.len = sizeof etf - 1;
+        }
+        OK(esf_event_append(app, &event, NULL, &err));
+    }
+    return app;
+}
+
+/* Every condition by itself; with an index and without. */
+static void filters(void) {
+    esf_foundation *app = family();
+    static const struct {
+        const char *conditions;
+        unsigned long count;
+    } cases[] = {
+        {"[{\"path\":\"n\",\"op\":\">\",\"value\":2}]", 3},
+        {"[{\"path\":[\"n\"],\"op\":\"==\",\"value\":7.0}]", 1},
+        {"[{\"path\":[\"n\"],\"op\":\"in\",\"value\":[1,7,\"x\"]}]", 2},
+        {"[{\"path\":[\"k\",0],\"op\":\"prefix\",\"value\":\"a\"}]", 4},
+        {"[{\"path\":[\"k\"],\"op\":\"exists\",\"value\":false}]", 1},
+        {"[{\"path\":\"n\",\"op\":\">\",\"value\":1},{\"path\":\"n\",\"op\":\"<\",\"value\":4}]", 2},
+        {"[{\"path\":\"n\",\"op\":\"!=\",\"value\":\"text\"}]", 0},
+        {"[]", 5},
+    };
+    for (uint32_t flags = 0; flags <= ESF_QUERY_NO_INDEX; flags += ESF_QUERY_NO_INDEX) {
+        esf_event_query none = ESF_QUERY_INIT, query;
+        none.flags = flags;
+        query = none;
+        query.parent_id = 50;
+        CHECK(found(app, &query) == 4);
+        query.parent_id = 51;
+        CHECK(found(app, &query) == 0);
+        query = none;
+        query.flags |= ESF_QUERY_WITHOUT_PARENT;
+        CHECK(found(app, &query) == 1);
+        query = none;
+        query.from_id = 20;
+        CHECK(found(app, &query) == 4);
+        query.to_id = 40;
+        CHECK(found(app, &query) == 3);
+        query.from_id = 0;
+        CHECK(found(app, &query) == 4);
+        query = none;
+        query.node = ESF_STR("one@host");
+        CHECK(found(app, &query) == 3);
+        query.node = ESF_STR("unknown@host");
+        CHECK(found(app, &query) == 0);
+        query = none;
+        query.flags |= ESF_QUERY_WITHOUT_NODE;
+        CHECK(found(app, &query) == 2);
+        query = none;
+        query.pid = ESF_STR("<0.3.0>");
+        CHECK(found(app, &query) == 1);
+        query = none;
+        query.flags |= ESF_QUERY_WITHOUT_PID;
+        CHECK(found(app, &query) == 4);
+        query = none;
+        query.order = ESF_ORDER_ID;
+        CHECK(found(app, &query) == 5);
+        query.descending = 1;
+        CHECK(found(app, &query) == 5);
+        for (size_t at = 0; at < sizeof cases / sizeof *cases; at++) {
+            query = none;
+            query.conditions.ptr = cases[at].conditions;
+            query.conditions.len = strlen(cases[at].conditions);
+            if (!CHECK(found(app, &query) == cases[at].count))
+                printf("  %s\n", cases[at].conditions);
+        }
+    }
+    OK(esf_foundation_close(app, 5000, &err));
+}
+
+/* A query of an older header ends before the fields that came later. */
+static void queries_of_an_older_header(esf_foundation *app) {
+    esf_event_query query = ESF_QUERY_INIT;
+    memset((char *)&query + offsetof(esf_event_query, parent_id), 0x7f,
+           sizeof query - offsetof(esf_event_query, parent_id));
+    query.size = offsetof(esf_event_query, parent_id);
+    CHECK(found(app, &query) == COUNT);
+}
+
+static void recent_and_chains(esf_foundation *app) {
+    esf_cursor *cursor = NULL;
+    esf_event_view view = ESF_VIEW_INIT;
+    int64_t last = INT64_MAX;
+    unsigned long count = 0;
+    OK(esf_events_recent(app, 25, &cursor, &err));
+    for (; esf_cursor_next(cursor, &view) == ESF_OK; count++) {
+        CHECK(view.timestamp < last && view.timestamp >= 1000 + 10 * (COUNT - 25));
+        last = view.timestamp;
+    }
+    CHECK(count == 25);
+    OK(esf_cursor_free(cursor));
+    OK(esf_events_correlation_chain(app, ESF_STR("c-7"), &cursor, &err));
+    for (count = 0; esf_cursor_next(cursor, &view) == ESF_OK; count++)
+        CHECK(view.timestamp == 1000 + 10 * (7 + 10 * (int64_t)count) && is_text(view.correlation_id, "c-7"));
+    CHECK(count == COUNT / 10);
+    OK(esf_cursor_free(cursor));
+    FAILS(ESF_E_INVALID_INPUT, esf_events_recent(app, -1, &cursor, &err));
+    FAILS(ESF_E_INVALID_INPUT, esf_events_correlation_chain(app, ESF_STR(""), &cursor, &err));
+}
+
+/* Batches give what single steps give, and all views of a batch hold at once, while the store forgets. */
+static void batches(void) {
+    enum { ROOM = 300 };
+    static esf_event_view views[ROOM];
+    esf_foundation *app = open_instance("{\"event_store\":{\"max_events\":1000,\"shards\":1}}");
+    esf_event_query query = ESF_QUERY_INIT;
+    esf_event_view single = ESF_VIEW_INIT;
+    esf_cursor *one = NULL, *many = NULL;
+    unsigned long wrong = 0, total = 0, calls = 0, short_ones = 0;
+    size_t count = 77;
+    for (size_t at = 0; at < ROOM; at++)
+        views[at] = (esf_event_view)ESF_VIEW_INIT;
+    fill(app);
+    query.order = ESF_ORDER_SEQ;
+    query.offset = 5;
+    query.limit = 950;
+    OK(esf_events_query(app, &query, &one, &err));
+    OK(esf_events_query(app, &query, &many, &err));
+    STATUS(ESF_E_INVALID_INPUT, esf_cursor_next_batch(many, views, 0, &count));
+    views[7].size = 8;
+    STATUS(ESF_E_INVALID_INPUT, esf_cursor_next_batch(many, views, ROOM, &count));
+    views[7].size = sizeof *views;
+    CHECK(count == 77);
+    esf_status status;
+    while ((status = esf_cursor_next_batch(many, views, ROOM, &count)) == ESF_OK) {
+        fill(app); /* All of the answer is gone from the store now. */
+        short_ones += count < ROOM;
+        for (size_t at = 0; at < count; at++) {
+            if (!OK(esf_cursor_next(one, &single)))
+                break;
+            /* The very same bytes: neither of them was copied. */
+            wrong += single.seq != views[at].seq || single.data.ptr != views[at].data.ptr ||
+                     single.data.len != views[at].data.len;
+        }
+        total += count;
+        calls++;
+    }
+    STATUS(ESF_DONE, status);
+    CHECK(wrong == 0 && total > 0 && count == 0 && calls <= 4 && short_ones <= 1);
+    STATUS(ESF_DONE, esf_cursor_next(one, &single));
+    STATUS(ESF_DONE, esf_cursor_next_batch(many, views, ROOM, &count));
+    OK(esf_cursor_free(one));
+    OK(esf_cursor_free(many));
+    OK(esf_foundation_close(app, 5000, &err));
+}
+
+static void timeouts(void) {
+    enum { MANY = 100000, AT_ONCE = 1000 };
+    static esf_event events[AT_ONCE];
+    esf_foundation *app = open_instance("{}");
+    esf_event_query query = ESF_QUERY_INIT;
+    esf_cursor *cursor = NULL;
+    esf_event_view view = ESF_VIEW_INIT;
+    esf_string json = ESF_STRING_INIT;
+    struct timespec start, now;
+    uint64_t found = 4242;
+    size_t count = 0;
+    for (size_t at = 0; at < AT_ONCE; at++) {
+        events[at] = (esf_event)ESF_EVENT_INIT;
+        events[at].type = ESF_STR("many");
+        events[at].data = ESF_STR("{\"a\":[1,2,3,4,5,6,7,8,9],\"b\":{\"c\":\"some text\"},\"n\":12}");
+    }
+    for (int round = 0; round < MANY / AT_ONCE; round++)
+        OK(esf_event_append_batch(app, events, AT_ONCE, NULL, &err));
+    query.timeout_ms = 1;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    OK(esf_events_query(app, &query, &cursor, &err));
+    do
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    while ((now.tv_sec - start.tv_sec) * 1000000000L + now.tv_nsec - start.tv_nsec < 2000000);
+    STATUS(ESF_TIMED_OUT, esf_cursor_next(cursor, &view));
+    STATUS(ESF_TIMED_OUT, esf_cursor_next(cursor, &view));
+    STATUS(ESF_TIMED_OUT, esf_cursor_next_batch(cursor, &view, 1, &count));
+    CHECK(view.seq == 0);
+    OK(esf_cursor_free(cursor));
+
+    /* Looking at all of these takes many times the time. */
+    query.conditions = ESF_STR("[{\"path\":\"n\",\"op\":\"==\",\"value\":13}]");
+    STATUS(ESF_TIMED_OUT, esf_events_count(app, &query, &found, &err));
+    STATUS(ESF_TIMED_OUT, esf_events_aggregate(app, &query, ESF_STR("{}"), &json, &err));
+    STATUS(ESF_TIMED_OUT, esf_events_export_jsonl(app, &query, ESF_STR("never.jsonl"), &found, &err));
+    CHECK(found == 4242 && json.ptr == NULL && err == NULL && access("never.jsonl", F_OK) != 0);
+    query.timeout_ms = 600000;
+    OK(esf_events_count(app, &query, &found, &err));
+    CHECK(found == 0);
+    OK(esf_foundation_close(app, 5000, &err));
+}
+
 static void refusals(esf_foundation *app) {
     esf_event_query query = ESF_QUERY_INIT;
     esf_cursor *cursor = NULL;
@@ -104,6 +314,15 @@ static void refusals(esf_foundation *app) {
     query = (esf_event_query)ESF_QUERY_INIT;
     query.order = 7;
     FAILS(ESF_E_INVALID_INPUT, esf_events_query(app, &query, &cursor, &err));
+    query = (esf_event_query)ESF_QUERY_INIT;
+    query.conditions =
+        ESF_STR("[{\"path\":\"a\",\"op\":\"exists\"},{\"path\":\"a\",\"op\":\"like\",\"value\":1}]");
+    STATUS(ESF_E_INVALID_INPUT, esf_events_query(app, &query, &cursor, &err));
+    OK(esf_error_json(err, &why));
+    CHECK(has(why, "\"index\":1") && has(why, "like"));
+    esf_string_free(&why);
+    esf_error_free(err);
+    err = NULL;
     CHECK(cursor == NULL);
 }
 
@@ -170,6 +389,11 @@ int main(void) {
     fill(app);
     conditions(app);
     refusals(app);
+    queries_of_an_older_header(app);
+    recent_and_chains(app);
+    filters();
+    batches();
+    timeouts();
     cursors_are_stable();
     pruning_and_statistics(app);
     exporting(app);

@@ -115,3 +115,36 @@ fn what_conditions_could_not_compare_is_counted() {
     let many = Query { conditions: vec![one; 65], ..Query::default() };
     assert_eq!(store.query(&many).unwrap_err().code(), Code::InvalidInput);
 }
+
+#[test]
+fn batches_give_what_single_steps_give() {
+    for (order, descending) in
+        [(Order::Timestamp, false), (Order::Timestamp, true), (Order::Seq, false), (Order::Id, true)]
+    {
+        for most in [1, 7, 128, 1_000, usize::MAX] {
+            let store = store();
+            let query = Query { order, descending, offset: 3, limit: Some(1_500), ..Query::default() };
+            let mut singles = store.query(&query).unwrap();
+            let mut expected = Vec::new();
+            while let Some(event) = singles.try_next().unwrap() {
+                expected.push((event.seq(), event.correlation_id().unwrap().to_vec()));
+            }
+            let (mut cursor, mut found) = (store.query(&query).unwrap(), Vec::new());
+            loop {
+                let batch: Vec<_> = cursor.next_batch(most).unwrap().collect();
+                if batch.is_empty() {
+                    break;
+                }
+                assert!(batch.len() == most.min(1_500 - found.len()));
+                found.extend(
+                    batch.iter().map(|event| (event.seq(), event.correlation_id().unwrap().to_vec())),
+                );
+            }
+            assert_eq!(found, expected, "{order:?} {descending} {most}");
+            assert_eq!(cursor.next_batch(most).unwrap().count(), 0);
+        }
+    }
+    let late = Query { timeout: Some(Duration::ZERO), ..Query::default() };
+    let mut late = store().query(&late).unwrap();
+    assert_eq!(late.next_batch(5).map(Iterator::count).unwrap_err().code(), Code::Timeout);
+}

@@ -41,7 +41,7 @@
 #define ESF_QUERY_INIT                                                                                       \
     {                                                                                                        \
         (uint32_t)sizeof(esf_event_query), ESF_ORDER_TIMESTAMP, 0, 0, NULL, 0, ESF_STR_INIT, INT64_MIN,      \
-            INT64_MAX, 0, UINT64_MAX, 0, ESF_NO_LIMIT                                                        \
+            INT64_MAX, 0, UINT64_MAX, 0, ESF_NO_LIMIT, 0, 0, 0, ESF_STR_INIT, ESF_STR_INIT, ESF_STR_INIT, 0  \
     }
 
 /** An event's view to be written to. */
@@ -50,6 +50,10 @@
         (uint32_t)sizeof(esf_event_view), 0, 0, 0, 0, 0, 0, 0, 0, 0, ESF_STR_INIT, ESF_STR_INIT,             \
             ESF_STR_INIT, ESF_STR_INIT, ESF_STR_INIT                                                         \
     }
+
+/** What is to be known of a trace, to be written to. */
+#define ESF_TRACE_INFO_INIT                                                                                  \
+    { (uint32_t)sizeof(esf_trace_info), 0, 0, 0, NULL, 0 }
 
 /** A change of configuration to be written to. */
 #define ESF_CHANGE_INIT                                                                                      \

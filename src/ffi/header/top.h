@@ -52,16 +52,16 @@
  *
  * Handles
  * -------
- * esf_foundation, esf_cursor, esf_subscription, esf_error, and the small ones that are resolved once and
- * used often: esf_config_key, esf_event_type, esf_counter, esf_gauge, esf_histogram. They look like pointers
+ * esf_foundation, esf_cursor, esf_trace, esf_subscription, esf_error, and the small ones that are resolved once
+ * and used often: esf_config_key, esf_event_type, esf_counter, esf_gauge, esf_histogram. They look like pointers
  * but are numbers of a table: using a handle after it was closed, closing it twice or passing one of another
  * kind answers ESF_E_STALE_HANDLE and touches no memory. The small ones end with their instance at the
- * latest; cursors, subscriptions and errors outlive it and are always to be freed. Freeing NULL is fine.
+ * latest; cursors, traces, subscriptions and errors outlive it and are always to be freed. Freeing NULL is fine.
  *
  * Threads
  * -------
  * A function may be called from any thread. Functions whose first parameter points to `const` may be called
- * concurrently on the same handle; the others (cursors, closing, freeing) may not, but calls on different
+ * concurrently on the same handle; the others (cursors, traces, closing, freeing) may not, but calls on different
  * handles always may. Closing an instance waits for the calls that are running on it. A thread that calls
  * needs 64 KiB of stack, 128 KiB for esf_events_export_jsonl.
  *

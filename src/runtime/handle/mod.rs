@@ -42,6 +42,8 @@ pub enum Tag {
     Error = 4,
     /// Text that a caller owns.
     Text = 5,
+    /// The tree of causes of an event.
+    Trace = 7,
     /// A configuration key, resolved.
     ConfigKey = 8,
     /// A counter.
@@ -55,12 +57,13 @@ pub enum Tag {
 }
 
 impl Tag {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Instance,
         Self::Cursor,
         Self::Subscription,
         Self::Error,
         Self::Text,
+        Self::Trace,
         Self::ConfigKey,
         Self::Counter,
         Self::Gauge,
@@ -85,6 +88,7 @@ impl Tag {
             Self::Subscription => "subscription",
             Self::Error => "error",
             Self::Text => "text",
+            Self::Trace => "trace",
             Self::ConfigKey => "config key",
             Self::Counter => "counter",
             Self::Gauge => "gauge",
