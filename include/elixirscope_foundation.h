@@ -1335,8 +1335,9 @@ esf_status esf_cursor_free(esf_cursor *cursor);
  * =============================================================================
  *
  * An aggregate goes through the events once and keeps none of them. What to count besides the events is said in
- * JSON: {"by_type": true, "bucket_ns": 60000000000, "top_correlations": 10, "field": ["order", "total"]}, all of
- * it optional. docs/queries.md says what each answers and how exact it is.
+ * JSON, all of it optional; docs/queries.md says what each answers and how exact it is:
+ *
+ *     {"by_type": true, "bucket_ns": 60000000000, "top_correlations": 10, "field": ["order", "total"]}
  */
 
 /**

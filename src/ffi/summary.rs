@@ -1,8 +1,11 @@
 //! Summaries: what a query finds, counted instead of shown, and how it is found.
 //!
 //! An aggregate goes through the events once and keeps none of them. What to count besides the events is said in
-//! JSON: {"by_type": true, "bucket_ns": 60000000000, "top_correlations": 10, "field": ["order", "total"]}, all of
-//! it optional. docs/queries.md says what each answers and how exact it is.
+//! JSON, all of it optional; docs/queries.md says what each answers and how exact it is:
+//!
+//! ```text
+//! {"by_type": true, "bucket_ns": 60000000000, "top_correlations": 10, "field": ["order", "total"]}
+//! ```
 
 use std::ffi::c_char;
 
