@@ -91,7 +91,7 @@ fn a_reserved_field_must_be_zero() {
     let mut query: esf_event_query = unsafe { std::mem::zeroed() };
     query.size = size_of::<esf_event_query>() as u32;
     query.order = ESF_ORDER_SEQ;
-    query.reserved = 1;
+    query.flags = 16;
     let mut cursor = null_mut();
     // SAFETY: as above.
     unsafe {
