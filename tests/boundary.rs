@@ -84,7 +84,7 @@ fn only_the_very_number_of_a_prepared_error_is_one() {
 }
 
 #[test]
-fn a_reserved_field_must_be_zero() {
+fn a_flag_that_is_not_known_is_refused() {
     let _alone = alone();
     let foundation = open();
     // SAFETY: all fields are integers and raw pointers, for which zero is a value.

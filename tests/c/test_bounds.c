@@ -191,7 +191,8 @@ static void events_expire(void) {
         expired = esf_events_stats_json(app, &stats, NULL) != ESF_OK || has(stats, "\"expired\":4,");
         esf_string_free(&stats);
     }
-    CHECK(stat(app, "events") == 1 && stat(app, "expired") == 4 && stat(app, "pruned") == 0 && stat(app, "max_age_ms") == 1000);
+    CHECK(stat(app, "events") == 1 && stat(app, "expired") == 4 && stat(app, "pruned") == 0 &&
+          stat(app, "max_age_ms") == 1000);
     CHECK(balances(app));
     OK(esf_foundation_close(app, 5000, &err));
 }

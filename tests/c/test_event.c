@@ -109,14 +109,26 @@ static void a_batch_is_all_or_none(esf_foundation *app) {
 
     /* A refused batch takes no position. */
     esf_receipt last = ESF_RECEIPT_INIT;
-    events[40].encoding = 99;
-    STATUS(ESF_E_INVALID_INPUT, esf_event_append_batch(app, events, COUNT, receipts, &err));
-    OK(esf_error_json(err, &why));
-    CHECK(has(why, "\"index\":40"));
-    esf_string_free(&why);
-    esf_error_free(err);
-    err = NULL;
-    events[40].encoding = ESF_ENCODING_JSON;
+    esf_event good = events[40];
+    for (int wrong = 0; wrong < 4; wrong++) {
+        static const esf_status statuses[] = {ESF_E_INVALID_INPUT, ESF_E_INVALID_EVENT_TYPE,
+                                              ESF_E_DUPLICATE_EVENT_ID, ESF_E_INVALID_UTF8};
+        if (wrong == 0)
+            events[40].encoding = 99;
+        if (wrong == 1)
+            events[40].type = ESF_STR("");
+        if (wrong == 2)
+            events[40].event_id = receipts[7].event_id;
+        if (wrong == 3)
+            events[40].pid = ESF_STR("\xff");
+        STATUS(statuses[wrong], esf_event_append_batch(app, events, COUNT, receipts, &err));
+        OK(esf_error_json(err, &why));
+        CHECK(has(why, "\"index\":40"));
+        esf_string_free(&why);
+        esf_error_free(err);
+        err = NULL;
+        events[40] = good;
+    }
     events[40].size = sizeof(esf_event) - 8;
     FAILS(ESF_E_INVALID_INPUT, esf_event_append_batch(app, events, COUNT, receipts, &err));
     events[40].size = sizeof(esf_event);
