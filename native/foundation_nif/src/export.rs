@@ -7,8 +7,8 @@ use rustler::{Encoder, Env, Term};
 
 use crate::atoms;
 use crate::boundary::guard;
+use crate::conditions::decode_query;
 use crate::instance::pinned;
-use crate::query::decode_query;
 use crate::terms::text;
 
 /// Writes the file, whole or not at all: `{:ok, events}`. It may take seconds, so it runs where files may.

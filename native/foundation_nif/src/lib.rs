@@ -5,13 +5,14 @@
 //! below a millisecond; what may take longer is on the dirty ones. Messages are sent by the core's own threads
 //! only, which are none of the VM's.
 //!
-//! The files: `instance` (open, find, close), `config` and `paths`, `events`, `query`, `texts` and
+//! The files: `instance` (open, find, close), `config` and `paths`, `events`, `query` with `conditions`, `summary`, `texts` and
 //! `type_cache`, `metrics` and `instruments`, `subscribers`, `tracer` with `etf`, and below them `boundary` and `terms`.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod atoms;
 mod boundary;
+mod conditions;
 mod config;
 mod etf;
 mod events;
@@ -22,6 +23,7 @@ mod metrics;
 mod paths;
 mod query;
 mod subscribers;
+mod summary;
 mod terms;
 mod texts;
 mod tracer;

@@ -1,4 +1,4 @@
-//! Queries: from a tuple of conditions to batches of events.
+//! Queries: batches of events.
 //!
 //! `event_query` answers `{:done, events}` when all fit into one batch, else `{:more, cursor, events}`, and
 //! `cursor_next` goes on. What may take longer than a scheduler should goes through the dirty ones.
@@ -6,16 +6,16 @@
 use std::sync::{Mutex, PoisonError};
 
 use elixirscope_foundation::error::{Code, Error};
-use elixirscope_foundation::events::{Cursor, Order, Query};
+use elixirscope_foundation::events::{Cursor, Query};
 use elixirscope_foundation::handles::Instance;
-use rustler::types::tuple::get_tuple;
 use rustler::{Encoder, Env, Resource, ResourceArc, Term};
 
 use crate::atoms;
 use crate::boundary::guard;
+use crate::conditions::decode_query;
 use crate::events::{Seen, event_term};
 use crate::instance::pinned;
-use crate::terms::{Items, atom_text, binary, bytes_of, integer, mismatch, optional, unsigned};
+use crate::terms::{mismatch, unsigned};
 
 /// How many bytes of data one batch copies before it ends early, on a scheduler and on a dirty one.
 const BATCH_BYTES: usize = 128 * 1024;
@@ -25,59 +25,13 @@ const MAX_QUICK: usize = 1_024;
 /// The most events that one batch may be asked for.
 const MAX_BATCH: u64 = 10_000;
 
-/// A cursor that a process holds on to between batches.
+/// A cursor that a process holds on to between batches; `None` once it is closed.
 struct Results {
-    cursor: Mutex<Cursor>,
+    cursor: Mutex<Option<Cursor>>,
 }
 
 #[rustler::resource_impl]
 impl Resource for Results {}
-
-/// The conditions: `{types, correlation_id, time_range, seq_range, order, direction, offset, limit}`.
-pub(crate) fn decode_query(term: Term<'_>) -> Result<Query, Error> {
-    let conditions = get_tuple(term).unwrap_or_default();
-    let [types, correlation, times, seqs, order, direction, offset, limit] = conditions.as_slice() else {
-        return Err(mismatch("the query", term, "a tuple of eight conditions"));
-    };
-    let types = Items::new("event_type", *types)
-        .map(|item| {
-            let item = item?;
-            atom_text(item).ok_or_else(|| mismatch("event_type", item, "an atom"))
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(Query {
-        types,
-        correlation_id: optional(*correlation, |term| {
-            Ok(bytes_of(&binary("correlation_id", term)?).to_vec())
-        })?,
-        time_range: optional(*times, |term| range("time_range", term, integer))?,
-        seq_range: optional(*seqs, |term| range("seq_range", term, unsigned))?,
-        order: match *order {
-            order if atoms::timestamp() == order => Order::Timestamp,
-            order if atoms::seq() == order => Order::Seq,
-            order => return Err(mismatch("the order", order, ":timestamp or :seq")),
-        },
-        descending: match *direction {
-            direction if atoms::desc() == direction => true,
-            direction if atoms::asc() == direction => false,
-            direction => return Err(mismatch("the direction", direction, ":asc or :desc")),
-        },
-        offset: unsigned("offset", *offset)?,
-        limit: optional(*limit, |term| unsigned("limit", term))?,
-        ..Query::default()
-    })
-}
-
-fn range<T>(
-    name: &str,
-    term: Term<'_>,
-    decode: impl Fn(&str, Term<'_>) -> Result<T, Error>,
-) -> Result<(T, T), Error> {
-    match get_tuple(term).unwrap_or_default().as_slice() {
-        [first, last] => Ok((decode(name, *first)?, decode(name, *last)?)),
-        _ => Err(mismatch(name, term, "a tuple of the first and the last")),
-    }
-}
 
 /// Begins a query by correlation: `{:done, events}` or `{:more, cursor, events}`; `:dirty` when that would keep the
 /// scheduler too long, and for every other query.
@@ -110,13 +64,36 @@ fn event_query_dirty<'a>(env: Env<'a>, handle: Term<'a>, query: Term<'a>, batch:
 #[rustler::nif(schedule = "DirtyCpu")]
 fn cursor_next<'a>(env: Env<'a>, cursor: Term<'a>, batch: Term<'a>) -> Term<'a> {
     guard(env, || {
-        let results: ResourceArc<Results> =
-            cursor.decode().map_err(|_| mismatch("the cursor", cursor, "what event_query/3 gave"))?;
+        let results = results(cursor)?;
         let batch = batch_size(batch)?;
-        let mut cursor = results.cursor.lock().unwrap_or_else(PoisonError::into_inner);
-        let (events, ended) = take(env, &mut cursor, batch, DIRTY_BATCH_BYTES)?;
+        let mut open = results.cursor.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(cursor) = open.as_mut() else { return Ok((atoms::done(), no_events()).encode(env)) };
+        let (events, ended) = take(env, cursor, batch, DIRTY_BATCH_BYTES)?;
+        if ended {
+            *open = None;
+        }
         Ok((if ended { atoms::done() } else { atoms::more() }, events).encode(env))
     })
+}
+
+/// Ends a query before its end: what its cursor holds in memory is free at once instead of with the next garbage
+/// collection of the process that has it. `:ok`, also when it has ended already.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn cursor_close<'a>(env: Env<'a>, cursor: Term<'a>) -> Term<'a> {
+    guard(env, || {
+        let results = results(cursor)?;
+        let closed = results.cursor.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(closed);
+        Ok(atoms::ok().encode(env))
+    })
+}
+
+fn results(term: Term<'_>) -> Result<ResourceArc<Results>, Error> {
+    term.decode().map_err(|_| mismatch("the cursor", term, "what event_query/3 gave"))
+}
+
+fn no_events<'a>() -> Vec<Term<'a>> {
+    vec![]
 }
 
 fn begin<'a>(
@@ -132,7 +109,7 @@ fn begin<'a>(
     if ended {
         return Ok((atoms::done(), events).encode(env));
     }
-    let results = ResourceArc::new(Results { cursor: Mutex::new(cursor) });
+    let results = ResourceArc::new(Results { cursor: Mutex::new(Some(cursor)) });
     Ok((atoms::more(), results, events).encode(env))
 }
 

@@ -7,6 +7,7 @@ defmodule ElixirScope.DoctestTest do
   doctest ElixirScope.Foundation.Error
   doctest ElixirScope.Foundation.ErrorContext
   doctest ElixirScope.Foundation.Events
+  doctest ElixirScope.Foundation.Events.Query
   doctest ElixirScope.Foundation.Logic.ConfigLogic
   doctest ElixirScope.Foundation.ProcessRegistry
   doctest ElixirScope.Foundation.Telemetry

@@ -17,7 +17,7 @@ defmodule ElixirScope.Foundation.Events do
 
   alias ElixirScope.Foundation
   alias ElixirScope.Foundation.{Error, Instance, Native}
-  alias ElixirScope.Foundation.Events.{Codec, Query}
+  alias ElixirScope.Foundation.Events.{Codec, Query, Summary}
   alias ElixirScope.Foundation.Logic.EventLogic
   alias ElixirScope.Foundation.Types.Event
   alias ElixirScope.Foundation.Validation.EventValidator
@@ -104,6 +104,75 @@ defmodule ElixirScope.Foundation.Events do
   @spec query(map() | keyword()) :: result([Event.t()])
   def query(conditions), do: query_in(Instance.handle(), conditions)
 
+  @doc """
+  The events for which all conditions hold, as a stream: a batch of them is in memory at a time, however many they
+  are. Each enumeration asks anew, sees the store as it is then, and raises where the store refuses or the query's
+  `:timeout` is up. An enumeration that ends early lets go of the store's memory at once.
+
+      iex> alias ElixirScope.Foundation.Events
+      iex> {:ok, event} = Events.new_event(:streamed, 1, correlation_id: "stream-1")
+      iex> {:ok, _id} = Events.store(event)
+      iex> {:ok, stream} = Events.stream(correlation_id: "stream-1")
+      iex> Enum.map(stream, & &1.data)
+      [1]
+  """
+  @spec stream(map() | keyword()) :: result(Enumerable.t())
+  def stream(conditions), do: stream_in(Instance.handle(), conditions)
+
+  @doc "How many events a query finds."
+  @spec count(map() | keyword()) :: result(non_neg_integer())
+  def count(conditions), do: Summary.count(Instance.handle(), conditions)
+
+  @doc """
+  How a query would be answered: `index` (the one that finds the events; `:none` is looking at all of them), `reason`,
+  `events` in the store, `candidates` to be looked at, `segments`, `segments_passed_over` and `estimates`, what each
+  index was expected to show.
+  """
+  @spec explain(map() | keyword()) :: result(map())
+  def explain(conditions), do: Summary.explain(Instance.handle(), conditions)
+
+  @doc """
+  What a query finds, counted in one pass without being kept: a map of `:count`, `:uncomparable` (how often a
+  condition met a value that it could not be compared with), and what these options ask for:
+
+    * `by_type: true` - `:by_type`, a list of `{event_type, count}`, the most frequent first
+    * `bucket_ns: span` - `:buckets`, a list of `{first timestamp, count}` for each span of so many nanoseconds that has
+      events, at most 100,000
+    * `top_correlations: n` - `:top_correlations`, a list of `{correlation_id, count}` of at most `n` (at most 1,000),
+      and `:correlations_error`, by how much counts may be too low
+    * `field: path` - `:field`, of the numbers at this path of the data their `:count`, `:min`, `:mean`, `:max`, `:p50`,
+      `:p90` and `:p99` (`nil` where there is none), and how many events had nothing there (`:missing`) or something
+      else (`:uncomparable`)
+
+      iex> alias ElixirScope.Foundation.Events
+      iex> events = for n <- 1..4, do: Events.debug_new_event(:timed, %{ms: n}, correlation_id: "agg-1")
+      iex> {:ok, _ids} = Events.store_batch(events)
+      iex> {:ok, found} = Events.aggregate([correlation_id: "agg-1"], by_type: true, field: [:ms])
+      iex> {found.count, found.by_type, found.field.mean, found.field.max}
+      {4, [timed: 4], 2.5, 4.0}
+  """
+  @spec aggregate(map() | keyword(), keyword()) :: result(map())
+  def aggregate(conditions, what \\ []), do: Summary.aggregate(Instance.handle(), conditions, what)
+
+  @doc """
+  The whole tree of causes that an event belongs to, by `parent_id`, at most `:limit` events of it (1 to 100,000,
+  default 1,000): a map of
+
+    * `:events` - a list of `{depth, event}`, from the root, each event before those that it caused
+    * `:missing_parent` - the parent that the root names and that is not in the store, or `nil`
+    * `:cycles` - ids of events at which the way would go round in a circle
+    * `:truncated` - whether there are more events
+
+      iex> alias ElixirScope.Foundation.Events
+      iex> {:ok, cause} = Events.store(Events.debug_new_event(:cause, nil))
+      iex> {:ok, effect} = Events.store(Events.debug_new_event(:effect, nil, parent_id: cause))
+      iex> {:ok, trace} = Events.trace(effect)
+      iex> for {depth, event} <- trace.events, do: {depth, event.event_type}
+      [{0, :cause}, {1, :effect}]
+  """
+  @spec trace(Event.event_id(), limit: pos_integer()) :: result(map())
+  def trace(event_id, opts \\ []), do: Summary.trace(Instance.handle(), event_id, opts)
+
   @doc "The events of a correlation, by time."
   @spec get_by_correlation(String.t()) :: result([Event.t()])
   def get_by_correlation(correlation_id), do: query(correlation_id: correlation_id)
@@ -116,17 +185,19 @@ defmodule ElixirScope.Foundation.Events do
   @spec get_time_range(integer(), integer()) :: result([Event.t()])
   def get_time_range(first, last), do: query(time_range: {first, last})
 
-  @doc "The newest events, oldest of them first."
+  @doc "The newest events by timestamp, newest first."
   @spec get_recent(non_neg_integer()) :: result([Event.t()])
-  def get_recent(count \\ 100) do
-    with {:ok, events} <- query(order_by: {:timestamp, :desc}, limit: count), do: {:ok, Enum.reverse(events)}
-  end
+  def get_recent(count \\ 100), do: query(order_by: {:timestamp, :desc}, limit: count)
 
   @doc "Removes the events with a timestamp below this one; how many they were."
   @spec prune_before(integer()) :: result(non_neg_integer())
   def prune_before(timestamp), do: Native.event_prune(Instance.handle(), timestamp)
 
-  @doc "The counts of the store; `events_stored` is how many there ever were."
+  @doc """
+  The counts of the store; `events_stored` is how many there ever were. The books balance:
+  `events_offered = events_stored + events_refused + events_dropped_newest + events_repeated`, and
+  `events_stored = current_event_count + events_dropped + events_pruned + events_expired + events_evicted`.
+  """
   @spec stats() :: result(map())
   def stats, do: stats_of(Instance.handle())
 
@@ -138,13 +209,13 @@ defmodule ElixirScope.Foundation.Events do
 
   @doc """
   Writes the events that a query finds as JSON Lines, whatever they were stored as; how many they were. The file
-  appears whole or not at all. Conditions that only Elixir can look at (`:data`, `:pid`, …) are `invalid_input`.
+  appears whole or not at all.
   """
   @spec export_jsonl(Path.t(), map() | keyword()) :: result(non_neg_integer())
   def export_jsonl(path, conditions \\ []) do
-    with {:ok, query} <- Query.new(conditions),
-         :ok <- exportable(query) do
-      Native.event_export(Instance.handle(), Query.native(query), path |> Path.expand() |> to_string())
+    with {:ok, query} <- Query.new(conditions) do
+      path = path |> Path.expand() |> to_string()
+      Query.named(Native.event_export(Instance.handle(), Query.native(query), path))
     end
   end
 
@@ -195,6 +266,14 @@ defmodule ElixirScope.Foundation.Events do
   end
 
   @doc false
+  def stream_in(handle, conditions) do
+    with {:ok, query} <- Query.new(conditions),
+         {:ok, _plan} <- Query.named(Native.event_explain(handle, Query.native(query))) do
+      {:ok, Query.stream(query, handle)}
+    end
+  end
+
+  @doc false
   def status_of(handle) do
     with {:ok, stats} <- Native.event_stats(handle) do
       {:ok, %{status: :running, event_count: stats.events, next_id: stats.next_seq + 1}}
@@ -210,7 +289,12 @@ defmodule ElixirScope.Foundation.Events do
          events_stored: stats.stored,
          events_pruned: stats.pruned,
          events_dropped: stats.dropped_oldest,
+         events_offered: stats.offered,
          events_refused: stats.refused,
+         events_repeated: stats.repeated,
+         events_dropped_newest: stats.dropped_newest,
+         events_expired: stats.expired,
+         events_evicted: stats.evicted,
          start_time: Native.timestamp(handle) - status.uptime_ms * 1_000_000,
          uptime_ms: status.uptime_ms,
          memory_usage_estimate: stats.memory_bytes + stats.index_bytes
@@ -245,16 +329,5 @@ defmodule ElixirScope.Foundation.Events do
   defp row(%Event{} = event, data) do
     {event.event_type, event.event_id, event.timestamp, Codec.wall_ns(event.wall_time), event.node, event.pid,
      event.correlation_id, event.parent_id, data}
-  end
-
-  defp exportable(query) do
-    if Query.in_store?(query) do
-      :ok
-    else
-      Error.error_result(
-        :invalid_input,
-        "an export takes :event_type, :correlation_id, :time_range, :order_by (:timestamp or :seq), :offset and :limit only"
-      )
-    end
   end
 end

@@ -20,7 +20,15 @@ defmodule ElixirScope.Foundation.Services.EventStore do
   defdelegate store_batch(events), to: Events
   defdelegate get(event_id), to: Events
   defdelegate query(conditions), to: Events
+  defdelegate stream(conditions), to: Events
+  defdelegate count(conditions), to: Events
+  defdelegate explain(conditions), to: Events
+  defdelegate aggregate(conditions, what \\ []), to: Events
+  defdelegate trace(event_id, opts \\ []), to: Events
   defdelegate get_by_correlation(correlation_id), to: Events
+  defdelegate get_correlation_chain(correlation_id), to: Events
+  defdelegate get_time_range(first, last), to: Events
+  defdelegate get_recent(count \\ 100), to: Events
   defdelegate prune_before(timestamp), to: Events
   defdelegate stats, to: Events
   defdelegate status, to: Events
