@@ -20,7 +20,7 @@ use std::path::Path;
 pub use atomic::{Writer, is_temporary, read_all, write_atomically, write_atomically_with};
 pub use failure::Failure;
 pub use real::RealStorage;
-pub use sim::SimStorage;
+pub use sim::{Fault, Operation, SimStorage, Snapshot};
 
 use crate::error::Result;
 

@@ -1,10 +1,10 @@
-//! What every storage does, and what is left after a crash.
+//! What every storage does.
 
 use std::path::{Path, PathBuf};
 
 use elixirscope_foundation::error::{Code, Error, Result};
 use elixirscope_foundation::storage::{
-    RealStorage, SimStorage, Storage, is_temporary, read_all, write_atomically, write_atomically_with,
+    RealStorage, SimStorage, Storage, read_all, write_atomically, write_atomically_with,
 };
 
 /// A directory of its own on the machine's disk, removed at the end.
@@ -34,7 +34,7 @@ fn on_both(name: &str, test: impl Fn(&dyn Storage, &Path)) {
     test(&simulated, Path::new("/data"));
 }
 
-fn kind(error: &Error) -> &str {
+pub(crate) fn kind(error: &Error) -> &str {
     error.context()["kind"].as_str().unwrap()
 }
 
@@ -138,8 +138,7 @@ fn a_mapping_writes_into_the_file() {
 
 #[test]
 fn a_directory_that_is_moved_away_is_noticed() {
-    let scratch = Scratch::new("held");
-    let check = |storage: &dyn Storage, directory: &Path| {
+    on_both("held", |storage, directory| {
         let path = directory.join("store");
         storage.create_dir_all(&path).unwrap();
         let held = storage.hold_dir(&path).unwrap();
@@ -158,8 +157,7 @@ fn a_directory_that_is_moved_away_is_noticed() {
         storage.remove_dir(&path).unwrap();
         storage.create_dir_all(&path).unwrap();
         assert_eq!(kind(&held.check().unwrap_err()), "moved", "a new one of the same name");
-    };
-    check(&RealStorage, &scratch.0);
+    });
 }
 
 #[test]
@@ -199,6 +197,10 @@ fn errors_are_the_same_everywhere_and_name_the_path() {
             ("create_new", storage.create_new(&missing.join("x")).unwrap_err()),
             ("rename", storage.rename(&missing, &path("other")).unwrap_err()),
             ("remove", storage.remove(&missing).unwrap_err()),
+            ("remove_dir", storage.remove_dir(&missing).unwrap_err()),
+            ("size", storage.size(&missing).unwrap_err()),
+            ("available_bytes", storage.available_bytes(&missing).unwrap_err()),
+            ("hold_dir", storage.hold_dir(&missing).unwrap_err()),
             ("list", storage.list(&missing).unwrap_err()),
             ("sync_dir", storage.sync_dir(&missing).unwrap_err()),
             ("lock", storage.lock(&missing.join("x"), "me").unwrap_err()),
@@ -212,7 +214,19 @@ fn errors_are_the_same_everywhere_and_name_the_path() {
         assert_eq!(kind(&storage.open_write(&path("dir")).unwrap_err()), "is_a_directory");
         assert_eq!(kind(&storage.remove(&path("dir")).unwrap_err()), "is_a_directory");
         assert_eq!(kind(&storage.list(&path("file")).unwrap_err()), "not_a_directory");
+        assert_eq!(kind(&storage.size(&path("dir")).unwrap_err()), "is_a_directory");
         assert_eq!(kind(&storage.rename(&path("file"), &path("dir")).unwrap_err()), "is_a_directory");
+        assert_eq!(kind(&storage.rename(&path("dir"), &path("file")).unwrap_err()), "not_a_directory");
+        assert_eq!(kind(&storage.remove_dir(&path("file")).unwrap_err()), "not_a_directory");
+        assert_eq!(kind(&storage.hold_dir(&path("file")).unwrap_err()), "not_a_directory");
+        assert_eq!(kind(&storage.open_read(&path("file/below")).unwrap_err()), "not_a_directory");
+        storage.create_dir_all(&path("full/dir")).unwrap();
+        assert_eq!(kind(&storage.remove_dir(&path("full")).unwrap_err()), "not_empty");
+        assert_eq!(kind(&storage.rename(&path("dir"), &path("full")).unwrap_err()), "not_empty");
+        storage.rename(&path("full"), &path("full/dir/er")).unwrap_err();
+        storage.rename(&path("full"), &path("dir")).unwrap();
+        storage.rename(&path("dir"), &path("dir")).unwrap();
+        assert_eq!(storage.list(&path("dir")).unwrap(), ["dir"]);
     });
 }
 
@@ -271,121 +285,4 @@ fn atomic_writing_replaces_or_changes_nothing() {
         assert_eq!(read(storage, &path).unwrap(), "newest");
         assert_eq!(write_atomically(storage, Path::new("/"), b"").unwrap_err().code(), Code::InvalidInput);
     });
-}
-
-/// The crash tests' own question: which of these is the file, if it is there at all.
-fn found(storage: &dyn Storage, path: &Path) -> Option<String> {
-    storage.exists(path).unwrap().then(|| read(storage, path).unwrap())
-}
-
-#[test]
-fn a_crash_at_any_operation_of_an_atomic_write_leaves_the_old_or_the_new() {
-    let path = Path::new("/data/state");
-    let (mut old_seen, mut new_seen) = (0, 0);
-    for seed in 0..50 {
-        for at in 0.. {
-            let disk = SimStorage::new(seed);
-            disk.create_dir_all(Path::new("/data")).unwrap();
-            disk.sync_dir(Path::new("/")).unwrap();
-            write_atomically(&disk, path, b"the old content").unwrap();
-            let before = disk.operations();
-            disk.lose_power_at(before + at);
-            let acknowledged = write_atomically(&disk, path, b"the new content, which is longer").is_ok();
-            disk.crash();
-            let content = found(&disk, path).unwrap_or_else(|| panic!("seed {seed}, operation {at}: gone"));
-            match content.as_str() {
-                "the old content" => {
-                    assert!(!acknowledged, "seed {seed}, operation {at}: acknowledged and lost");
-                    old_seen += 1;
-                }
-                "the new content, which is longer" => new_seen += 1,
-                torn => panic!("seed {seed}, operation {at}: {torn:?}"),
-            }
-            for name in disk.list(Path::new("/data")).unwrap() {
-                assert!(name == "state" || is_temporary(&name), "{name}");
-            }
-            // The disk is usable again.
-            write_atomically(&disk, path, b"after").unwrap();
-            if acknowledged {
-                assert_eq!(at, 5, "create, write, sync, rename and sync_dir are five operations");
-                break;
-            }
-        }
-    }
-    assert!(old_seen > 50 && new_seen > 50, "both outcomes happen: {old_seen}, {new_seen}");
-}
-
-#[test]
-fn without_sync_a_crash_tears_and_loses() {
-    let (path, written) = (Path::new("/file"), [b'x'; 4_000]);
-    let (mut shorter, mut zeros, mut nameless, mut whole) = (0, 0, 0, 0);
-    for seed in 0..400 {
-        let disk = SimStorage::new(seed);
-        let mut file = disk.create_new(path).unwrap();
-        file.write_all(b"kept").unwrap();
-        file.sync().unwrap();
-        if seed % 2 == 0 {
-            disk.sync_dir(Path::new("/")).unwrap();
-        }
-        file.write_all(&written).unwrap();
-        disk.crash();
-        assert_eq!(file.len().unwrap_err().code(), Code::IoError, "open files do not survive");
-        let Some(content) = found(&disk, path) else {
-            assert_eq!(seed % 2, 1, "its name was durable");
-            nameless += 1;
-            continue;
-        };
-        assert!(content.starts_with("kept"), "what was synced survives");
-        shorter += u32::from(content.len() < 4_004);
-        zeros += u32::from(content.contains('\0'));
-        whole += u32::from(content.len() == 4_004);
-        let rest = &content[4..];
-        assert!(rest.bytes().all(|byte| byte == b'x' || byte == 0));
-    }
-    assert!(shorter > 200 && zeros > 50 && nameless > 50, "{shorter}, {zeros}, {nameless}, {whole}");
-}
-
-#[test]
-fn the_same_seed_leaves_the_same_disk() {
-    let run = |seed| {
-        let disk = SimStorage::new(seed);
-        for n in 0..20 {
-            disk.create_new(Path::new(&format!("f{n}"))).unwrap().write_all(&[b'a'; 100]).unwrap();
-        }
-        disk.crash();
-        let names = disk.list(Path::new("/")).unwrap();
-        names.iter().map(|name| (name.clone(), read(&disk, Path::new(name)).unwrap())).collect::<Vec<_>>()
-    };
-    assert_eq!(run(7), run(7));
-    assert_ne!(run(7), run(8));
-}
-
-#[test]
-fn power_off_refuses_everything_and_a_crash_frees_locks() {
-    let disk = SimStorage::new(3);
-    let (path, root) = (Path::new("LOCK"), Path::new("/"));
-    let held = disk.lock(path, "first").unwrap();
-    let other_process = disk.clone();
-    assert_eq!(other_process.lock(path, "second").unwrap_err().code(), Code::Locked);
-    let file = disk.open_read(path).unwrap();
-    disk.lose_power_at(disk.operations());
-    assert_eq!(kind(&disk.sync_dir(root).unwrap_err()), "power_lost");
-    let refusals = [
-        disk.create_new(Path::new("a")).unwrap_err(),
-        disk.open_read(path).unwrap_err(),
-        disk.list(root).unwrap_err(),
-        disk.exists(path).unwrap_err(),
-        file.len().unwrap_err(),
-        file.read_at(0, &mut [0]).unwrap_err(),
-    ];
-    assert!(refusals.iter().all(|error| kind(error) == "power_lost"));
-    disk.crash();
-    let second = disk.lock(path, "second").unwrap();
-    drop(held);
-    assert_eq!(
-        disk.lock(path, "third").unwrap_err().context()["holder"],
-        "second",
-        "an old lock frees nothing"
-    );
-    drop(second);
 }
