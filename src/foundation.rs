@@ -32,13 +32,18 @@ use serde_json::json;
 
 use crate::config::{ChangeKind, Config, ConfigStats, schema};
 use crate::error::{Code, Error, Result};
-use crate::events::{EventStats, EventStore, EventStoreOptions, NewEvent};
+use crate::events::{
+    EventStats, EventStore, EventStoreOptions, NewEvent, TAIL_WORKER, Tail, TailCallback, TailOptions,
+};
 use crate::options::Options;
 use crate::own_metrics::OwnMetrics;
 use crate::runtime::clock::{AnchoredClock, Clock, SystemClock};
 use crate::runtime::fork::{self, ForkHook};
 use crate::runtime::supervisor::{Supervisor, WorkerState, WorkerStatus};
 use crate::telemetry::{Telemetry, TelemetryStats};
+
+/// How long dropping an instance waits for a callback that is running.
+const LAST_CALLBACK: Duration = Duration::from_secs(5);
 
 /// One instance of the three services, isolated from every other instance in the process.
 ///
@@ -132,7 +137,7 @@ impl Foundation {
 
     /// The event store.
     #[inline]
-    pub fn events(&self) -> &EventStore {
+    pub fn events(&self) -> &Arc<EventStore> {
         &self.events
     }
 
@@ -155,6 +160,12 @@ impl Foundation {
     /// The name that the instance was opened with.
     pub fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    /// Calls `callback` with events as they are stored, from the worker `esf-events-tail`; see
+    /// [`EventStore::tail_callback`].
+    pub fn tail_callback(&self, options: TailOptions, callback: TailCallback) -> Result<Tail> {
+        self.events.tail_callback(&self.supervisor, options, callback)
     }
 
     /// How the instance is doing.
@@ -185,6 +196,15 @@ impl Foundation {
     /// which did not.
     pub fn close(self, deadline: Duration) -> CloseReport {
         CloseReport { unfinished: self.supervisor.shutdown(deadline) }
+    }
+}
+
+impl Drop for Foundation {
+    fn drop(&mut self) {
+        // Others may hold the store a little longer; its tails end here. A worker that does not end in time holds
+        // nothing but the tails; the supervisor goes on reporting it. Where there is none, that is an error, too.
+        self.events.close_tails();
+        let _ = self.supervisor.stop(TAIL_WORKER, LAST_CALLBACK);
     }
 }
 

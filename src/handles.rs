@@ -2,7 +2,7 @@
 //!
 //! The C ABI and the NIF give hosts numbers instead of pointers; both find what a number stands for here,
 //! so that one instance is the same instance in every language of the process. Everything that is handed
-//! out belongs to an [`Instance`]. Closing the instance makes its hot handles stale; cursors and subscriptions
+//! out belongs to an [`Instance`]. Closing the instance makes its hot handles stale; cursors, subscriptions and tails
 //! stay until they are freed, and show what they still hold.
 //!
 //! Hot handles (config keys, instruments, event types) are two words each, read without a lock or a count;
@@ -21,7 +21,7 @@ use once_cell::sync::OnceCell;
 
 use crate::config::{RawKey, Subscription};
 use crate::error::{Code, Error, Result};
-use crate::events::{Cursor, Trace, TypeId};
+use crate::events::{Cursor, Tail, TailItem, Trace, TypeId};
 use crate::foundation::{CloseReport, Foundation};
 use crate::options::Options;
 use crate::runtime::deadline::Deadline;
@@ -31,7 +31,7 @@ use crate::telemetry::{Counter, Distribution, Gauge, Histogram};
 
 /// How many instances may be open at once in one process.
 pub const MAX_INSTANCES: u32 = 65_536;
-/// How many cursors, traces and subscriptions of each kind may be open at once in one process.
+/// How many cursors, traces, tails and subscriptions of each kind may be open at once in one process.
 pub const MAX_COLD_HANDLES: u32 = 1 << 20;
 
 macro_rules! tables {
@@ -60,6 +60,8 @@ tables! {
     traces: ColdTable<Mutex<TraceReader>> = (Trace, MAX_COLD_HANDLES);
     /// Subscriptions to configuration changes.
     subscriptions: ColdTable<Subscription> = (Subscription, MAX_COLD_HANDLES);
+    /// Tails of event stores.
+    tails: ColdTable<OpenTail> = (Tail, MAX_COLD_HANDLES);
     /// Configuration keys: the two words of [`Key`].
     config_keys: HotTable = (ConfigKey, HotTable::DEFAULT_LIMIT);
     /// Counters: the word of a counter.
@@ -185,6 +187,22 @@ impl Instance {
     }
 }
 
+/// A tail, and the item that its host looks at.
+#[derive(Debug)]
+pub struct OpenTail {
+    /// The tail.
+    pub tail: Tail,
+    /// What was taken last: what a view of it shows lives until the next is taken.
+    pub shown: Mutex<Option<TailItem>>,
+}
+
+impl OpenTail {
+    /// A tail of which nothing was taken.
+    pub fn new(tail: Tail) -> Self {
+        Self { tail, shown: Mutex::new(None) }
+    }
+}
+
 /// How long a fork waits for calls that are under way.
 const REST: Duration = Duration::from_secs(5);
 
@@ -207,6 +225,7 @@ fn rest_around_forks() -> Result<()> {
             fork::keep(cursors().rest(REST)?);
             fork::keep(traces().rest(REST)?);
             fork::keep(subscriptions().rest(REST)?);
+            fork::keep(tails().rest(REST)?);
             for table in [config_keys(), counters(), gauges(), histograms(), event_types()] {
                 fork::keep(table.rest());
             }
@@ -217,6 +236,7 @@ fn rest_around_forks() -> Result<()> {
 
         fn after_fork_child(&self) {
             subscriptions().for_each(Subscription::separate);
+            tails().for_each(|open| open.tail.separate());
         }
     }
 
@@ -231,7 +251,9 @@ fn hot_table(tag: Tag) -> Option<&'static HotTable> {
         Tag::Gauge => Some(gauges()),
         Tag::Histogram => Some(histograms()),
         Tag::EventType => Some(event_types()),
-        Tag::Instance | Tag::Cursor | Tag::Subscription | Tag::Error | Tag::Text | Tag::Trace => None,
+        Tag::Instance | Tag::Cursor | Tag::Subscription | Tag::Error | Tag::Text | Tag::Trace | Tag::Tail => {
+            None
+        }
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct OwnMetrics {
 /// Name, labels and help.
 type Described = (&'static str, &'static [(&'static str, &'static str)], &'static str);
 
-const COUNTERS: [Described; 11] = [
+const COUNTERS: [Described; 14] = [
     ("esf.events.stored", &[], "Events stored since the instance was opened."),
     ("esf.events.offered", &[], "Events handed to the store."),
     ("esf.events.refused", &[], "Events refused: invalid, duplicate, beyond a limit or no room for them."),
@@ -30,6 +30,9 @@ const COUNTERS: [Described; 11] = [
     ("esf.events.removed", &[("reason", "prune_before")], "Events removed, by reason."),
     ("esf.events.removed", &[("reason", "max_age")], "Events removed, by reason."),
     ("esf.events.removed", &[("reason", "max_memory")], "Events removed, by reason."),
+    ("esf.events.tail.delivered", &[], "Events told to tails."),
+    ("esf.events.tail.missed", &[("reason", "removed")], "Events that tails could not tell, by reason."),
+    ("esf.events.tail.missed", &[("reason", "lagged")], "Events that tails could not tell, by reason."),
     ("esf.config.notifications.coalesced", &[], "Changes replaced by a newer one before they were read."),
     ("esf.config.notifications.dropped", &[], "Changes dropped because a subscriber's queue was full."),
 ];
@@ -45,14 +48,18 @@ fn counts(config: &ConfigStats, events: &EventStats) -> [u64; COUNTERS.len()] {
         events.pruned,
         events.expired,
         events.evicted,
+        events.tails.counts.delivered,
+        events.tails.counts.missed_removed,
+        events.tails.counts.missed_lagged,
         config.coalesced,
         config.dropped,
     ]
 }
 
-const GAUGES: [(&str, &str); 7] = [
+const GAUGES: [(&str, &str); 8] = [
     ("esf.config.version", "The configuration version in force."),
     ("esf.config.subscribers", "Subscriptions to configuration changes."),
+    ("esf.events.tails", "Tails of the event store."),
     ("esf.events.present", "Events in the store."),
     ("esf.events.segments", "Segments in memory."),
     ("esf.events.memory.bytes", "Memory for events, indexes apart."),
@@ -64,6 +71,7 @@ fn readings(config: &ConfigStats, events: &EventStats) -> [f64; GAUGES.len()] {
     [
         config.version as f64,
         config.subscribers_count as f64,
+        events.tails.tails as f64,
         events.events as f64,
         events.segments as f64,
         events.memory_bytes as f64,

@@ -14,10 +14,11 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::notify::{Call, Callback};
+use super::notify::Callback;
 use super::schema::is_under;
 use super::snapshot::Snapshot;
 use crate::error::{Code, Error, Result};
+use crate::runtime::call::Call;
 use crate::runtime::queue::{Keyed, Pop, Queue, QueueStats};
 
 /// How many subscriptions one instance holds.
@@ -104,7 +105,7 @@ pub(super) struct Entry {
     pub(super) id: u64,
     prefix: &'static str,
     pub(super) queue: Queue<Change>,
-    pub(super) call: Option<Call>,
+    pub(super) call: Option<Call<Change>>,
 }
 
 /// The number of a subscription with something to deliver.

@@ -173,6 +173,7 @@ impl EventStore {
             *active = writers.pop();
         }
         claim.keep();
+        self.tails.bell.stored();
         if rotated {
             self.retention.make_room(&self.shards, &self.frontier);
         }

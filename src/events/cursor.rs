@@ -61,6 +61,11 @@ impl Watch {
         Self { deadline, work: WORK_PER_LOOK, expired: false, uncomparable: 0 }
     }
 
+    /// How many conditions could not be compared so far.
+    pub(crate) fn uncomparable(&self) -> u64 {
+        self.uncomparable
+    }
+
     /// Whether time is up, after so much more work.
     fn expired(&mut self, work: usize) -> bool {
         let Some(deadline) = self.deadline else { return false };
@@ -78,6 +83,15 @@ type Key = (i64, u64);
 
 impl Filter {
     fn accepts(&self, segment: &Segment, index: u32, record: Record<'_>, watch: &mut Watch) -> bool {
+        self.fields_match(record) && !is_dead(segment, index) && self.conditions_hold(record, watch)
+    }
+
+    /// Whether an event that is there is one that is asked for.
+    pub(crate) fn wants(&self, record: Record<'_>, watch: &mut Watch) -> bool {
+        self.fields_match(record) && self.conditions_hold(record, watch)
+    }
+
+    fn fields_match(&self, record: Record<'_>) -> bool {
         let time = record.timestamp();
         (self.types.is_empty() || self.types.contains(&record.type_id()))
             && time >= self.times.0
@@ -88,8 +102,6 @@ impl Filter {
             && self.parent.is_none_or(|wanted| record.parent_id() == wanted)
             && self.node.is_none_or(|wanted| record.node_id() == wanted)
             && self.pid.as_deref().is_none_or(|wanted| record.pid() == wanted.as_bytes())
-            && !is_dead(segment, index)
-            && self.conditions_hold(record, watch)
     }
 
     fn conditions_hold(&self, record: Record<'_>, watch: &mut Watch) -> bool {

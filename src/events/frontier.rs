@@ -53,6 +53,11 @@ impl Frontier {
         self.next.load(Ordering::Acquire)
     }
 
+    /// The same, by a read-modify-write: whoever takes a number after this look sees what the caller did before it.
+    pub(crate) fn taken(&self) -> u64 {
+        self.next.fetch_add(0, Ordering::AcqRel)
+    }
+
     /// The smallest number that may be unpublished: all below it can be read.
     pub(crate) fn stable(&self) -> u64 {
         let next = self.next();

@@ -1,6 +1,7 @@
-//! Every interleaving of the code that ships: publication of a segment, and the frontier above it.
+//! Every interleaving of the code that ships: publication of a segment, the frontier above it, and the bell of tails.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use loom::thread;
 
@@ -10,6 +11,8 @@ use super::names::Names;
 use super::record::Draft;
 use super::recycle::Pool;
 use super::segment::{Index, Segment, Shape, Shared, Writer, id_hash};
+use super::tail::Bell;
+use crate::runtime::deadline::Deadline;
 
 const SHAPE: Shape = Shape { events: 2, bytes: 256 };
 
@@ -134,4 +137,41 @@ fn loom_a_query_waits_for_all_that_began_before_it() {
         assert!(published >= next - 1, "all below {next} is published");
         busy.join().unwrap();
     });
+}
+
+/// So many writers store an event each; who waits for them is woken for each, else the model never ends.
+fn ring(writers: usize) {
+    let (frontier, bell) = (Arc::new(Frontier::new(writers)), Arc::new(Bell::new()));
+    let threads: Vec<_> = (0..writers)
+        .map(|shard| {
+            let (frontier, bell) = (Arc::clone(&frontier), Arc::clone(&bell));
+            thread::spawn(move || {
+                drop(frontier.begin(shard, 1).unwrap());
+                bell.stored();
+            })
+        })
+        .collect();
+    let mut position = 1;
+    while position <= writers as u64 {
+        let moment = bell.moment();
+        if bell.arm(position, &frontier) {
+            bell.wait(moment, Deadline::after(Duration::MAX));
+        }
+        position = frontier.settled();
+    }
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+#[test]
+fn loom_no_ring_is_missed() {
+    loom::model(|| ring(1));
+}
+
+#[test]
+fn loom_no_ring_is_missed_by_two_writers() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(|| ring(2));
 }

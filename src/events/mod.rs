@@ -3,7 +3,7 @@
 //! [`EventStore`] is the door. An event ([`NewEvent`]) is checked (`validate`), copied as a record (`record`) into
 //! the active segment (`segment`) of the producing thread's shard (`shard`), gets its place in the order
 //! (`frontier`) and is visible. A [`Query`] becomes sorted runs over pinned segments, merged by a [`Cursor`].
-//! What is no longer there is the business of `retention`. docs/file-format.md describes the bytes.
+//! What is no longer there is the business of `retention`; a [`Tail`] tells what is stored from now on. docs/file-format.md describes the bytes.
 
 mod again;
 mod aggregate;
@@ -31,6 +31,7 @@ mod shard;
 mod sketch;
 mod stats;
 mod store;
+mod tail;
 mod trace;
 mod validate;
 
@@ -54,6 +55,11 @@ pub use plan::{Estimate, Plan};
 pub use query::{Order, Query};
 pub use stats::EventStats;
 pub use store::{Cleaned, EventStore};
+pub(crate) use tail::WORKER as TAIL_WORKER;
+pub use tail::{
+    Gap, GapReason, MAX_TAILS, Tail, TailCallback, TailCounts, TailEvent, TailItem, TailOptions, TailStats,
+    TailsStats,
+};
 pub use trace::{MAX_TRACE, Trace, Traced};
 
 #[cfg(all(test, not(loom)))]

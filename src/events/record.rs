@@ -98,6 +98,12 @@ impl<'a> Record<'a> {
         (record.data_start() + record.data_len() <= rest.len()).then_some(record)
     }
 
+    /// Appends all its bytes.
+    pub(crate) fn copy_to(self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(self.header);
+        bytes.extend_from_slice(self.rest);
+    }
+
     /// All its bytes, for tests.
     #[cfg(all(test, not(loom)))]
     pub(crate) fn to_vec(self) -> Vec<u8> {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::overflow::Overflow;
+use super::tail::TailsStats;
 
 /// What a store holds and what has become of the rest. `stored = events + dropped_oldest + pruned + expired +
 /// evicted`, and
@@ -59,4 +60,6 @@ pub struct EventStats {
     pub max_age_ms: Option<u64>,
     /// Distinct event types and nodes.
     pub names: u64,
+    /// What tails were told.
+    pub tails: TailsStats,
 }

@@ -22,6 +22,7 @@ use super::retention::{Reason, Retention, is_dead};
 use super::segment::{Segment, Shape, Shared};
 use super::shard::{Shard, of_this_thread};
 use super::stats::EventStats;
+use super::tail::Tails;
 use super::validate;
 use crate::error::{Code, Error, Result};
 use crate::runtime::clock::AnchoredClock;
@@ -59,6 +60,7 @@ pub struct EventStore {
     pub(super) shared: Arc<Shared>,
     pub(super) shape: Shape,
     pub(super) clock: AnchoredClock,
+    pub(super) tails: Arc<Tails>,
     config_version: Arc<AtomicU64>,
     options: EventStoreOptions,
     /// Tells type handles of one store from those of another.
@@ -124,6 +126,7 @@ impl EventStore {
             shared: Arc::new(Shared { names: Names::new()?, pool }),
             shape,
             clock,
+            tails: Arc::new(Tails::new()),
             config_version,
             options,
             number: STORES.fetch_add(1, Ordering::Relaxed),
@@ -271,6 +274,7 @@ impl EventStore {
             Receipt { level: ACCEPTED, event_id, seq }
         };
         claim.keep();
+        self.tails.bell.stored();
         if rotated || (manner == Manner::Reserved && self.retention.room.beyond_ceiling()) {
             self.retention.make_room(&self.shards, &self.frontier);
         }
@@ -341,7 +345,8 @@ impl EventStore {
         }
     }
 
-    fn low(&self) -> u64 {
+    /// No event below it is there.
+    pub(super) fn low(&self) -> u64 {
         self.retention.low(self.frontier.next(), &self.shards, &self.frontier)
     }
 
@@ -458,7 +463,14 @@ impl EventStore {
             max_memory_bytes: self.options.max_memory_bytes,
             max_age_ms: self.options.max_age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
             names: u64::from(self.shared.names.last()),
+            tails: self.tails.stats(),
         }
+    }
+}
+
+impl Drop for EventStore {
+    fn drop(&mut self) {
+        self.tails.close();
     }
 }
 

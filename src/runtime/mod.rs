@@ -1,7 +1,9 @@
 //! What the services stand on: time, threads, queues, handles. Nothing in here knows a service.
 
+pub(crate) mod call;
 pub mod clock;
 pub mod deadline;
+pub(crate) mod descriptor;
 pub mod fork;
 pub mod handle;
 pub mod pool;

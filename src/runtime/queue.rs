@@ -12,14 +12,15 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::hash::Hash;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use super::deadline::Deadline;
+use super::descriptor::Descriptor;
 use super::sync::{Condvar, Mutex, lock, wait_timeout};
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 
 /// What an item is about, so that a newer one can take the place of an unread older one.
 pub trait Keyed {
@@ -91,8 +92,7 @@ struct Inner<T: Keyed> {
     popped: u64,
     coalesced: u64,
     dropped: u64,
-    descriptor: Option<OwnedFd>,
-    readable: bool,
+    descriptor: Option<Descriptor>,
 }
 
 impl<T: Keyed> Queue<T> {
@@ -111,7 +111,6 @@ impl<T: Keyed> Queue<T> {
                 coalesced: 0,
                 dropped: 0,
                 descriptor: None,
-                readable: false,
             }),
             changed: Condvar::new(),
         }
@@ -206,23 +205,13 @@ impl<T: Keyed> Queue<T> {
     pub fn descriptor(&self) -> Result<RawFd> {
         let mut inner = lock(&self.inner);
         if let Some(descriptor) = &inner.descriptor {
-            return Ok(descriptor.as_raw_fd());
+            return Ok(descriptor.number());
         }
-        // SAFETY: eventfd takes no pointers; the result is checked before it is used.
-        let raw = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-        if raw < 0 {
-            let cause = std::io::Error::last_os_error();
-            return Err(Error::new(
-                Code::ResourceExhausted,
-                format!(
-                    "no descriptor for a subscription could be made: {cause}; raise the limit of open files"
-                ),
-            ));
-        }
-        // SAFETY: `raw` was just made by the kernel and nothing else owns it.
-        inner.descriptor = Some(unsafe { OwnedFd::from_raw_fd(raw) });
+        let descriptor = Descriptor::new()?;
+        let number = descriptor.number();
+        inner.descriptor = Some(descriptor);
         inner.signal();
-        Ok(raw)
+        Ok(number)
     }
 }
 
@@ -233,20 +222,8 @@ impl<T: Keyed> Queue<T> {
     pub fn separate(&self) {
         let mut inner = lock(&self.inner);
         let Some(shared) = inner.descriptor.take() else { return };
-        inner.readable = false;
-        // SAFETY: neither call takes pointers. `dup3` closes what `shared` names and makes it name the new
-        // event, so that `shared` goes on owning the number.
-        let separated = unsafe {
-            let own = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
-            own >= 0 && {
-                let own = OwnedFd::from_raw_fd(own);
-                libc::dup3(own.as_raw_fd(), shared.as_raw_fd(), libc::O_CLOEXEC) >= 0
-            }
-        };
-        if separated {
-            inner.descriptor = Some(shared);
-            inner.signal();
-        }
+        inner.descriptor = shared.separate();
+        inner.signal();
     }
 }
 
@@ -291,21 +268,11 @@ impl<T: Keyed> Inner<T> {
         Some(item)
     }
 
-    /// Brings the descriptor in line with the queue; a system call only when readability changes.
+    /// Brings the descriptor in line with the queue.
     fn signal(&mut self) {
-        let Some(descriptor) = &self.descriptor else { return };
         let readable = self.closed || !self.items.is_empty();
-        if readable == self.readable {
-            return;
-        }
-        self.readable = readable;
-        let mut count: u64 = 1;
-        if readable {
-            // SAFETY: the descriptor is ours and open; the 8 bytes behind the pointer live through the call.
-            unsafe { libc::write(descriptor.as_raw_fd(), (&raw const count).cast(), 8) };
-        } else {
-            // SAFETY: as above, for a read into the same 8 bytes.
-            unsafe { libc::read(descriptor.as_raw_fd(), (&raw mut count).cast(), 8) };
+        if let Some(descriptor) = &mut self.descriptor {
+            descriptor.set(readable);
         }
     }
 }

@@ -4,4 +4,7 @@ mod bounds;
 mod cleanup;
 mod model;
 mod queries;
+mod tail_callbacks;
+mod tail_model;
+mod tails;
 mod threads;

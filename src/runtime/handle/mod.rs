@@ -15,7 +15,7 @@
 //!
 //! [`HotTable`] holds two words a slot and is read without a lock or a count (config keys, instruments,
 //! event types); [`ColdTable`] holds values that are pinned for the call (instances, cursors,
-//! subscriptions, errors).
+//! subscriptions, tails, errors).
 
 mod chunks;
 mod cold;
@@ -36,12 +36,14 @@ pub enum Tag {
     Instance = 1,
     /// A query's cursor.
     Cursor = 2,
-    /// A subscription to changes or events.
+    /// A subscription to changes of the configuration.
     Subscription = 3,
     /// An error that a call handed out.
     Error = 4,
     /// Text that a caller owns.
     Text = 5,
+    /// A tail of the event store.
+    Tail = 6,
     /// The tree of causes of an event.
     Trace = 7,
     /// A configuration key, resolved.
@@ -57,12 +59,13 @@ pub enum Tag {
 }
 
 impl Tag {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Instance,
         Self::Cursor,
         Self::Subscription,
         Self::Error,
         Self::Text,
+        Self::Tail,
         Self::Trace,
         Self::ConfigKey,
         Self::Counter,
@@ -88,6 +91,7 @@ impl Tag {
             Self::Subscription => "subscription",
             Self::Error => "error",
             Self::Text => "text",
+            Self::Tail => "tail",
             Self::Trace => "trace",
             Self::ConfigKey => "config key",
             Self::Counter => "counter",

@@ -1,0 +1,160 @@
+//! The tails of a store, and what each shares with its owner and the worker.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::super::store::EventStore;
+use super::bell::Bell;
+use super::item::TailItem;
+use super::reader::Reader;
+use super::{TailCounts, TailsStats};
+use crate::runtime::call::Call;
+use crate::runtime::clock::{Clock, SystemClock};
+use crate::runtime::sync::{Mutex, MutexGuard, lock};
+
+/// A ring costs whoever stores a system call, so a tail asks for one at most this often; in between it looks by
+/// itself.
+pub(super) const PACE: Duration = Duration::from_micros(200);
+
+/// The tails of one store.
+pub(crate) struct Tails {
+    pub(crate) bell: Bell,
+    entries: Mutex<Entries>,
+    pub(super) panics: AtomicU64,
+}
+
+pub(super) struct Entries {
+    pub(super) live: Vec<Arc<Entry>>,
+    pub(super) next_id: u64,
+    /// What those that ended had counted.
+    ended: TailCounts,
+    /// The worker for callbacks was started.
+    pub(super) working: bool,
+    pub(super) closed: bool,
+}
+
+/// What a tail, the store and the worker share.
+pub(super) struct Entry {
+    pub(super) id: u64,
+    pub(super) store: Weak<EventStore>,
+    pub(super) reader: Mutex<Reader>,
+    pub(super) call: Option<Call<TailItem>>,
+    pub(super) window: u64,
+    pub(super) unacknowledged: AtomicU64,
+    /// It was ended by its owner: nothing more is told.
+    pub(super) over: AtomicBool,
+    /// The store is being closed: what was read is told.
+    pub(super) closed: AtomicBool,
+    /// It has a descriptor.
+    pub(super) watched: AtomicBool,
+    /// When it was woken by a ring, in nanoseconds of the boot clock.
+    pub(super) rung: AtomicU64,
+}
+
+pub(super) enum Taken {
+    Item(TailItem),
+    /// Nothing that matches in what was looked at; there is more.
+    Unfinished,
+    /// Everything below this position is told.
+    Nothing(u64),
+    Over,
+}
+
+impl Tails {
+    pub(crate) fn new() -> Self {
+        let entries = Entries {
+            live: Vec::new(),
+            next_id: 1,
+            ended: TailCounts::default(),
+            working: false,
+            closed: false,
+        };
+        Self { bell: Bell::new(), entries: Mutex::new(entries), panics: AtomicU64::new(0) }
+    }
+
+    pub(super) fn entries(&self) -> MutexGuard<'_, Entries> {
+        lock(&self.entries)
+    }
+
+    /// Ends every tail without waiting for a callback that runs: who waits wakes up.
+    pub(crate) fn close(&self) {
+        let live = {
+            let mut entries = self.entries();
+            entries.closed = true;
+            entries.live.clone()
+        };
+        for entry in live {
+            entry.closed.store(true, Ordering::Release);
+            if let Some(call) = &entry.call {
+                call.forbid();
+            }
+            self.bell.set(entry.id, true);
+        }
+        self.bell.wake();
+    }
+
+    pub(crate) fn stats(&self) -> TailsStats {
+        let (live, mut counts) = {
+            let entries = self.entries();
+            (entries.live.clone(), entries.ended)
+        };
+        for entry in &live {
+            counts.add(lock(&entry.reader).counts());
+        }
+        let callback_panics = self.panics.load(Ordering::Relaxed);
+        TailsStats { tails: live.len() as u64, callback_panics, counts }
+    }
+
+    pub(super) fn remove(&self, entry: &Entry) {
+        {
+            let mut entries = self.entries();
+            let Some(at) = entries.live.iter().position(|other| other.id == entry.id) else { return };
+            entries.live.swap_remove(at);
+        }
+        // Not under the list's lock: whoever reads may be the last to hold the store, whose end takes that lock.
+        let counts = lock(&entry.reader).counts();
+        self.entries().ended.add(counts);
+    }
+}
+
+impl Entry {
+    /// The next item; where none is at hand, the store is read once.
+    pub(super) fn take(&self) -> Taken {
+        let mut reader = lock(&self.reader);
+        // Looked at under the lock, so that what is told is counted before an end that comes meanwhile counts.
+        if self.over.load(Ordering::Acquire) {
+            return Taken::Over;
+        }
+        if let Some(item) = reader.next() {
+            return Taken::Item(item);
+        }
+        if self.closed.load(Ordering::Acquire) {
+            return Taken::Over;
+        }
+        let Some(store) = self.store.upgrade() else { return Taken::Over };
+        // A query without names and conditions is never refused.
+        if !reader.read(&store).unwrap_or(false) {
+            return Taken::Nothing(reader.position());
+        }
+        reader.next().map_or(Taken::Unfinished, Taken::Item)
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Acquire) || self.closed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.unacknowledged.load(Ordering::Acquire) < self.window
+    }
+
+    /// What is left of the time for which it does not ask for a ring.
+    pub(super) fn pace(&self) -> Option<Duration> {
+        let since = (SystemClock.boot_ns() as u64).saturating_sub(self.rung.load(Ordering::Relaxed));
+        PACE.checked_sub(Duration::from_nanos(since)).filter(|left| !left.is_zero())
+    }
+
+    pub(super) fn note_ring(&self) {
+        self.rung.store(SystemClock.boot_ns() as u64, Ordering::Relaxed);
+    }
+}
