@@ -14,6 +14,8 @@ mod cursor;
 mod estimate;
 mod etf;
 mod export;
+#[allow(dead_code, unused_imports, reason = "the durable store is being built on it")]
+mod file;
 mod frontier;
 mod ids;
 mod memory;

@@ -27,6 +27,13 @@ pub(crate) const AT_DATA_LEN: usize = 68;
 pub(crate) const FLAG_CORRELATION: u8 = 1;
 /// The record's data was cut to the configured size.
 pub(crate) const FLAG_TRUNCATED: u8 = 2;
+/// In a log: the first record of an append.
+pub(crate) const FLAG_FIRST: u8 = 4;
+/// In a log: the last record of an append; one that was appended alone is first and last.
+pub(crate) const FLAG_LAST: u8 = 8;
+/// The event of a change of configuration, whose data carries the change.
+#[allow(dead_code, reason = "the durable store is being built on it")]
+pub(crate) const FLAG_CONFIG: u8 = 16;
 
 /// What goes into a record before its sequence number is known. Lengths have been checked by `validate`.
 pub(crate) struct Draft<'a> {

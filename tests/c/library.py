@@ -74,9 +74,11 @@ def main():
 
 
 def unit_of(line):
-    """The crate of a symbol table's line, if the line names a unit of compilation."""
+    """The crate of a symbol table's line, if the line names a unit of compilation; C and assembly are zstd's."""
     words = line.split()
-    return words[7].partition(".")[0] if len(words) == 8 and words[3] == "FILE" else None
+    if len(words) != 8 or words[3] != "FILE" or words[7].endswith((".c", ".S")):
+        return None
+    return words[7].partition(".")[0]
 
 
 if __name__ == "__main__":
