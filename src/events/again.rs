@@ -4,6 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::model::{ACCEPTED, EventRef, EventType, NewEvent, Receipt};
+use super::retention::is_dead;
+use super::segment::Segment;
+use super::shard::{Entry, Shard};
 use super::store::EventStore;
 use crate::error::{Code, Error, Result};
 
@@ -35,13 +38,25 @@ impl EventStore {
         Err(Error::new(Code::DuplicateEventId, message).with("event_id", id).with("field", field))
     }
 
-    /// Fails if an event of this id is there. The caller holds the id's stripe.
-    pub(super) fn refuse_stored(&self, id: u64) -> Result<()> {
-        self.await_drawer(id);
-        match self.holds(id) {
-            None => Ok(()),
-            Some(_) => Err(stored_already(id)),
+    /// The places of those of the ids under which an event is there; 0 is no id. The caller holds their stripes.
+    pub(super) fn stored_among(&self, ids: &[u64]) -> Vec<usize> {
+        let wanted = || ids.iter().copied().filter(|id| *id != 0);
+        // All of them are noted, whichever of them may have been drawn.
+        let drawn = wanted().filter(|id| self.ids.note(*id)).count();
+        if drawn > 0 {
+            self.frontier.settled();
         }
+        let (Some(least), Some(most)) = (wanted().min(), wanted().max()) else { return Vec::new() };
+        let lists: Vec<_> = self.shards.iter().map(Shard::segments).collect();
+        let entries: Vec<&Entry> =
+            lists.iter().flat_map(|list| list.iter()).filter(|entry| entry.may_hold(least, most)).collect();
+        if entries.is_empty() {
+            return Vec::new();
+        }
+        let low = self.low();
+        let present = |segment: &Segment, index, seq| seq >= low && !is_dead(segment, index);
+        let stored = |id| id != 0 && entries.iter().any(|entry| entry.find(id, present).is_some());
+        ids.iter().enumerate().filter(|(_, id)| stored(**id)).map(|(index, _)| index).collect()
     }
 
     /// The store may have drawn this id for an event that is just being appended: waits for that one.
@@ -74,6 +89,7 @@ impl EventStore {
     }
 }
 
-fn stored_already(id: u64) -> Error {
+/// The error of an id under which an event is there.
+pub(super) fn stored_already(id: u64) -> Error {
     Error::new(Code::DuplicateEventId, format!("event_id {id} is stored already")).with("event_id", id)
 }

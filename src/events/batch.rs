@@ -4,9 +4,9 @@
 //! the events are copied, and only then the batch takes its numbers and is published. Readers stop at a frontier
 //! that passes a batch as a whole, so they see all of it or nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::again::OnDuplicate;
+use super::again::{OnDuplicate, stored_already};
 use super::ids::Held;
 use super::model::{ACCEPTED, NewEvent, Receipt};
 use super::overflow::Refusal;
@@ -14,7 +14,7 @@ use super::record;
 use super::recycle::Budget;
 use super::segment::{Segment, Writer};
 use super::shard::of_this_thread;
-use super::store::{EventStore, Manner, Now, draft, no_shard};
+use super::store::{EventStore, Interned, Manner, Now, draft, no_shard};
 use super::validate;
 use crate::error::{Code, Error, Result};
 
@@ -130,8 +130,20 @@ impl EventStore {
         // The stripes are held until the events are published, so that two appends of one id meet.
         let (ids, _held) = self.claim_ids(events)?;
         // Names are made known only now, so that a batch with an invalid event leaves none behind.
+        let mut names: Vec<Interned> = Vec::with_capacity(events.len());
+        let mut last: Option<(&NewEvent<'_>, Interned)> = None;
         for (index, event) in events.iter().enumerate() {
-            self.intern(event).map_err(|error| at(&error, index))?;
+            // Events of a batch are mostly of one node and often of one type.
+            let interned = match last {
+                Some((before, interned))
+                    if before.event_type == event.event_type && before.node == event.node =>
+                {
+                    interned
+                }
+                _ => self.intern(event).map_err(|error| at(&error, index))?,
+            };
+            last = Some((event, interned));
+            names.push(interned);
         }
         if events.is_empty() {
             return Ok(());
@@ -151,7 +163,7 @@ impl EventStore {
             if let Some(writer) = active.take().filter(|writer| !writer.has_orphans()) {
                 writers.insert(0, writer);
             }
-            self.stage_all(&mut writers, events)?;
+            self.stage_all(&mut writers, events, &names)?;
             let flight = self.frontier.begin(number, events.len() as u64).ok_or_else(no_shard)?;
             let to_draw = match ids.len() {
                 0 => events.len(),
@@ -206,13 +218,12 @@ impl EventStore {
     }
 
     /// Copies the events into the writers' segments, unpublished.
-    fn stage_all(&self, writers: &mut [Writer], events: &[NewEvent<'_>]) -> Result<()> {
+    fn stage_all(&self, writers: &mut [Writer], events: &[NewEvent<'_>], names: &[Interned]) -> Result<()> {
         let now = Now { time: self.clock.now_ns(), wall: self.clock.wall_ns() };
         let mut writers = writers.iter_mut();
         let mut writer = writers.next().ok_or_else(no_shard)?;
-        for event in events {
-            // Known already: this finds the names, without a lock.
-            let record = draft(event, self.intern(event)?, now);
+        for (event, names) in events.iter().zip(names) {
+            let record = draft(event, *names, now);
             let hash = self.correlation_hash(event);
             while writer.stage(&record, hash).is_none() {
                 writer = writers.next().ok_or_else(no_shard)?;
@@ -227,30 +238,27 @@ impl EventStore {
         if !scattered && events.iter().all(|event| event.event_id.is_none()) {
             return Ok((Vec::new(), Vec::new()));
         }
-        let brought = refuse_twins(events)?;
+        refuse_twins(events)?;
         let mut ids: Vec<u64> = events.iter().map(|event| event.event_id.unwrap_or(TO_DRAW)).collect();
         loop {
-            if scattered {
+            if scattered && ids.contains(&TO_DRAW) {
+                let brought: HashSet<u64> = events.iter().filter_map(|event| event.event_id).collect();
                 for id in ids.iter_mut().filter(|id| **id == TO_DRAW) {
-                    while *id == TO_DRAW || brought.contains_key(id) {
+                    while *id == TO_DRAW || brought.contains(id) {
                         *id = self.generate_id();
                     }
                 }
             }
             let held = self.ids.lock_all(&ids);
             let mut taken = false;
-            for (index, (id, event)) in ids.iter_mut().zip(events).enumerate() {
-                if *id == TO_DRAW {
-                    continue;
+            for index in self.stored_among(&ids) {
+                let (Some(id), Some(event)) = (ids.get_mut(index), events.get(index)) else { continue };
+                if event.event_id.is_some() {
+                    return Err(at(&stored_already(*id), index));
                 }
-                if let Err(error) = self.refuse_stored(*id) {
-                    if event.event_id.is_some() {
-                        return Err(at(&error, index));
-                    }
-                    // Somebody brought the id that we had drawn, before we held its stripe.
-                    *id = TO_DRAW;
-                    taken = true;
-                }
+                // Somebody brought the id that we had drawn, before we held its stripe.
+                *id = TO_DRAW;
+                taken = true;
             }
             if !taken {
                 return Ok((ids, held));
@@ -264,8 +272,12 @@ fn record_length(event: &NewEvent<'_>) -> usize {
     record::length(event.correlation_id.map_or(0, <[u8]>::len), event.pid.len(), event.data.len())
 }
 
-/// The places of the ids that a batch brings; an error if two events have one.
-fn refuse_twins(events: &[NewEvent<'_>]) -> Result<HashMap<u64, usize>> {
+/// Fails if two events of a batch bring one id.
+fn refuse_twins(events: &[NewEvent<'_>]) -> Result<()> {
+    // Ids that rise from event to event, as those of one producer mostly do, are distinct.
+    if events.iter().filter_map(|event| event.event_id).is_sorted_by(|a, b| a < b) {
+        return Ok(());
+    }
     let mut brought = HashMap::with_capacity(events.len());
     for (index, event) in events.iter().enumerate() {
         if let Some(first) = event.event_id.and_then(|id| brought.insert(id, index)) {
@@ -275,7 +287,7 @@ fn refuse_twins(events: &[NewEvent<'_>]) -> Result<HashMap<u64, usize>> {
             );
         }
     }
-    Ok(brought)
+    Ok(())
 }
 
 fn check_sizes(events: usize, receipts: usize) -> Result<()> {

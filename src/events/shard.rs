@@ -48,8 +48,22 @@ impl Entry {
         self.sealed.or_else(|| Bounds::read(&self.segment))
     }
 
-    fn id_bounds(&self) -> (u64, u64) {
-        self.sealed.map_or_else(|| self.segment.id_bounds(), |bounds| bounds.ids)
+    /// Whether an id in this range may be of one of its events.
+    pub(crate) fn may_hold(&self, least: u64, most: u64) -> bool {
+        let (min, max) = self.sealed.map_or_else(|| self.segment.id_bounds(), |bounds| bounds.ids);
+        least <= max && min <= most
+    }
+
+    /// The newest event of this id that `present` accepts.
+    pub(crate) fn find(&self, id: u64, present: impl Fn(&Segment, u32, u64) -> bool) -> Option<u32> {
+        if !self.may_hold(id, id) {
+            return None;
+        }
+        let segment = &*self.segment;
+        segment.chain(Index::EventId, id_hash(id)).find(|index| {
+            let found = segment.record(*index).filter(|record| record.event_id() == id);
+            found.is_some_and(|record| present(segment, *index, record.seq()))
+        })
     }
 }
 
@@ -107,20 +121,11 @@ impl Shard {
         id: u64,
         present: impl Fn(&Segment, u32, u64) -> bool,
     ) -> Option<(Arc<Segment>, u32)> {
-        for entry in self.segments().iter().rev() {
-            let (min, max) = entry.id_bounds();
-            if id < min || id > max {
-                continue;
-            }
-            let segment = &*entry.segment;
-            for index in segment.chain(Index::EventId, id_hash(id)) {
-                let found = segment.record(index).filter(|record| record.event_id() == id);
-                if found.is_some_and(|record| present(segment, index, record.seq())) {
-                    return Some((Arc::clone(&entry.segment), index));
-                }
-            }
-        }
-        None
+        let segments = self.segments();
+        segments
+            .iter()
+            .rev()
+            .find_map(|entry| entry.find(id, &present).map(|index| (Arc::clone(&entry.segment), index)))
     }
 }
 

@@ -5,15 +5,18 @@
 //! below a millisecond; what may take longer is on the dirty ones. Messages are sent by the core's own threads
 //! only, which are none of the VM's.
 //!
-//! The files: `instance` (open, find, close), `config` and `paths`, `events`, `query` with `conditions`, `summary`, `texts` and
-//! `type_cache`, `metrics` and `instruments`, `subscribers`, `tracer` with `etf`, and below them `boundary` and `terms`.
+//! The files: `instance` (open, find, close), `config` and `paths`, `append` with `encode` and `words`, `texts` and
+//! `type_cache`, `events`, `query` with `conditions`, `summary`, `metrics` and `instruments`, `subscribers`, `tracer`
+//! with `etf`, and below them `boundary` and `terms`.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod append;
 mod atoms;
 mod boundary;
 mod conditions;
 mod config;
+mod encode;
 mod etf;
 mod events;
 mod export;
@@ -28,11 +31,13 @@ mod terms;
 mod texts;
 mod tracer;
 mod type_cache;
+mod words;
 
 use rustler::{Env, Term};
 
 /// Called once, when the VM loads the library.
 fn load(env: Env<'_>, _info: Term<'_>) -> bool {
+    words::prepare(env);
     paths::prepare(env)
 }
 

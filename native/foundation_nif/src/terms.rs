@@ -1,8 +1,10 @@
 //! Terms in, terms out: decoding arguments by hand, so that a wrong type is an error that says which argument
 //! and what was expected, and building terms from the core's values.
 
+use std::mem::MaybeUninit;
+
 use elixirscope_foundation::error::{Code, Error};
-use rustler::sys::ErlNifTerm;
+use rustler::sys::{ErlNifTerm, enif_get_map_value};
 use rustler::types::atom::Atom;
 use rustler::{Binary, Encoder, Env, NewBinary, Term, TermType};
 use serde_json::{Map, Number, Value};
@@ -11,6 +13,9 @@ use crate::atoms;
 
 /// How deeply options and values may be nested.
 const MAX_DEPTH: u32 = 64;
+
+/// Days from 0000-03-01 to 1970-01-01.
+const EPOCH_DAYS: i64 = 719_468;
 
 /// What the keys of a map become.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,6 +107,18 @@ pub(crate) fn word(term: Term<'_>) -> usize {
 #[inline]
 pub(crate) fn is_nil(term: Term<'_>) -> bool {
     atoms::nil() == term
+}
+
+/// What a map has under an atom.
+#[inline]
+pub(crate) fn field(map: Term<'_>, key: Atom) -> Option<Term<'_>> {
+    let env = map.get_env();
+    let mut value = MaybeUninit::uninit();
+    // SAFETY: map and key are terms of this environment, or valid in all; the value is written where the answer is 1.
+    unsafe {
+        let found = enif_get_map_value(env.as_c_arg(), map.as_c_arg(), key.as_c_arg(), value.as_mut_ptr());
+        (found == 1).then(|| Term::new(env, value.assume_init()))
+    }
 }
 
 /// `None` for nil, else what `decode` makes of it.
@@ -280,7 +297,7 @@ pub(crate) fn civil(ns: i64) -> (i64, u32, u32, u32, u32, u32, u32) {
     let seconds = microseconds.div_euclid(1_000_000);
     let of_day = seconds.rem_euclid(86_400) as u32;
     // Days since 0000-03-01, in eras of 400 years: a year that begins in March has its leap day last.
-    let days = seconds.div_euclid(86_400) + 719_468;
+    let days = seconds.div_euclid(86_400) + EPOCH_DAYS;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -291,6 +308,31 @@ pub(crate) fn civil(ns: i64) -> (i64, u32, u32, u32, u32, u32, u32) {
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let microsecond = microseconds.rem_euclid(1_000_000) as u32;
     (year, month, day, of_day / 3_600, of_day / 60 % 60, of_day % 60, microsecond)
+}
+
+/// Nanoseconds since 1970 of a `DateTime` of the ISO calendar; `None` for any other term, and for moments that 64
+/// bits do not count.
+pub(crate) fn date_time_ns(term: Term<'_>) -> Option<i64> {
+    let int = |key: Atom| field(term, key)?.decode::<i64>().ok();
+    if !(atoms::date_time_module() == field(term, atoms::__struct__())?
+        && atoms::iso_module() == field(term, atoms::calendar())?)
+    {
+        return None;
+    }
+    let (year, month, day) = (int(atoms::year())?, int(atoms::month())?, int(atoms::day())?);
+    let (hour, minute, second) = (int(atoms::hour())?, int(atoms::minute())?, int(atoms::second())?);
+    let (microsecond, _precision) = field(term, atoms::microsecond())?.decode::<(i64, i64)>().ok()?;
+    let offset = int(atoms::utc_offset())?.checked_add(int(atoms::std_offset())?)?;
+    // A year that begins in March has its leap day last.
+    let march_year = if month <= 2 { year.checked_sub(1)? } else { year };
+    let (era, year_of_era) = (march_year.div_euclid(400), march_year.rem_euclid(400));
+    let march_month = if month > 2 { month - 3 } else { month.checked_add(9)? };
+    let day_of_year = march_month.checked_mul(153)?.checked_add(2)? / 5 + day.checked_sub(1)?;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let days = era.checked_mul(146_097)?.checked_add(day_of_era)?.checked_sub(EPOCH_DAYS)?;
+    let of_day = hour.checked_mul(3_600)?.checked_add(minute.checked_mul(60)?)?.checked_add(second)?;
+    let seconds = days.checked_mul(86_400)?.checked_add(of_day)?.checked_sub(offset)?;
+    seconds.checked_mul(1_000_000)?.checked_add(microsecond)?.checked_mul(1_000)
 }
 
 /// A moment as a `DateTime`, UTC, to the microsecond.

@@ -30,7 +30,7 @@ defmodule ElixirScope.Soundness.WrongTypesTest do
   ]
 
   # What ends the instance or blocks is tested by itself.
-  @apart [:stop_notifying, :test_panic, :load, :loaded, :module_info, :__info__]
+  @apart [:stop_notifying, :test_panic, :test_words, :load, :loaded, :module_info, :__info__]
 
   defp nifs, do: for({name, arity} <- Native.__info__(:functions), name not in @apart, do: {name, arity})
 
@@ -68,18 +68,33 @@ defmodule ElixirScope.Soundness.WrongTypesTest do
     end
   end
 
-  defp bases(:event_append, 10, handle), do: [[handle, :test, nil, 1, 1, node(), self(), "c", 1, "\x83j"]]
+  defp bases(:event_append, 10, handle), do: [[handle, :test, nil, 1, 1, node(), self(), "c", 1, [:data]]]
 
-  defp bases(:event_append_batch, 2, handle),
-    do: [[handle, [{:test, nil, 1, 1, node(), self(), "c", 1, "\x83j"}]]]
+  defp bases(:event_append_encoded, 10, handle),
+    do: [[handle, :test, nil, 1, 1, node(), self(), "c", 1, "\x83j"]]
 
-  defp bases(:event_append_batch_dirty, 2, handle), do: bases(:event_append_batch, 2, handle)
+  defp bases(name, 2, handle) when name in [:event_append_batch, :event_append_batch_dirty] do
+    for {key, value} <- [{:data, nil} | wrong_fields()], do: [handle, [Map.put(event(), key, value)]]
+  end
+
+  defp bases(:event_append_batch_encoded, 2, handle) do
+    for {key, value} <- [{:data, "\x83j"} | wrong_fields()], do: [handle, [Map.put(event(), key, value)]]
+  end
+
   defp bases(:event_query, 3, handle), do: [[handle, {[], nil, nil, nil, :timestamp, :asc, 0, nil}, 10]]
   defp bases(:event_query_dirty, 3, handle), do: bases(:event_query, 3, handle)
   defp bases(_name, 0, _handle), do: []
 
   defp bases(_name, arity, handle),
     do: [[handle | List.duplicate(:x, arity - 1)], [handle | List.duplicate(%{}, arity - 1)]]
+
+  # Each field of an event with each value that it should not have, and times that are put together by hand.
+  defp wrong_fields do
+    times = for {key, _value} <- Map.from_struct(DateTime.utc_now()), value <- @stand_ins, do: {key, value}
+
+    for({key, _value} <- Map.from_struct(event()), value <- @stand_ins, do: {key, value}) ++
+      for {key, value} <- times, do: {:wall_time, Map.put(DateTime.utc_now(), key, value)}
+  end
 
   defp try_call(name, args, calls) do
     answer = apply(Native, name, args)

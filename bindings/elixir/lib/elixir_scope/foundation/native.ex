@@ -51,6 +51,7 @@ defmodule ElixirScope.Foundation.Native do
   def generate_id(_handle), do: missing()
   def timestamp(_handle), do: missing()
   def test_panic, do: missing()
+  def test_words(_known), do: missing()
 
   def config_get(_handle, _path), do: missing()
   def config_update(_handle, _path, _value), do: missing()
@@ -67,8 +68,13 @@ defmodule ElixirScope.Foundation.Native do
     missing()
   end
 
+  def event_append_encoded(_handle, _type, _id, _timestamp, _wall, _node, _pid, _correlation, _parent, _bytes) do
+    missing()
+  end
+
   def event_append_batch(_handle, _events), do: missing()
   def event_append_batch_dirty(_handle, _events), do: missing()
+  def event_append_batch_encoded(_handle, _events), do: missing()
   def event_get(_handle, _id), do: missing()
   def event_query(_handle, _query, _batch), do: missing()
   def event_query_dirty(_handle, _query, _batch), do: missing()

@@ -56,8 +56,11 @@ defmodule ElixirScope.Foundation.Events.Codec do
   @spec wall_ns(DateTime.t() | nil | term()) :: integer() | nil | term()
   def wall_ns(nil), do: nil
 
-  def wall_ns(%DateTime{calendar: Calendar.ISO, microsecond: {microsecond, _precision}} = time) do
-    %{year: year, month: month, day: day, hour: hour, minute: minute, second: second} = time
+  def wall_ns(%DateTime{calendar: Calendar.ISO, microsecond: {microsecond, _precision}, year: year} = time)
+      when is_integer(microsecond) and is_integer(year) and is_integer(time.month) and is_integer(time.day) and
+             is_integer(time.hour) and is_integer(time.minute) and is_integer(time.second) and
+             is_integer(time.utc_offset) and is_integer(time.std_offset) do
+    %{month: month, day: day, hour: hour, minute: minute, second: second} = time
     # A year that begins in March has its leap day last.
     march_year = if month <= 2, do: year - 1, else: year
     era = Integer.floor_div(march_year, 400)
@@ -70,7 +73,13 @@ defmodule ElixirScope.Foundation.Events.Codec do
     (seconds * 1_000_000 + microsecond) * 1_000
   end
 
-  def wall_ns(%DateTime{} = time), do: DateTime.to_unix(time, :nanosecond)
+  def wall_ns(%DateTime{} = time) do
+    DateTime.to_unix(time, :nanosecond)
+  rescue
+    # A struct put together by hand from what is no time.
+    _exception -> :no_time
+  end
+
   def wall_ns(other), do: other
 
   defp data(@etf, bytes, _type) do

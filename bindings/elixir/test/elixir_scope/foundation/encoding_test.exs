@@ -1,0 +1,192 @@
+defmodule ElixirScope.Foundation.EncodingTest do
+  # The native encoder against the runtime's: every term gives the same bytes, or is left to the runtime.
+  use ElixirScope.Case
+
+  @moduletag timeout: 120_000
+  @runs 3_000
+  @atoms [
+    :a,
+    :"",
+    nil,
+    true,
+    :größe,
+    :日本,
+    :ok,
+    String,
+    :"with space",
+    String.to_atom(String.duplicate("x", 255))
+  ]
+
+  test "small terms of every kind, at the edges of their encodings" do
+    powers = for k <- 0..64, sign <- [1, -1], d <- [-1, 0, 1], do: sign * (Bitwise.bsl(1, k) + d)
+
+    # What 64 bits do not hold is the runtime's.
+    {far, near} = Enum.split_with(powers, &(&1 < -0x8000_0000_0000_0000 or &1 > 0xFFFF_FFFF_FFFF_FFFF))
+
+    for term <- far, do: assert(native(term) == :encode)
+
+    terms =
+      near ++
+        @atoms ++
+        [0.0, -0.0, 1.5, 1.0e308, 5.0e-324, "", <<0, 255>>, String.duplicate("é", 5_000)] ++
+        [[], [0], [255], [256], [-1], [0 | 1], [1, 2 | nil], [[]], ["a" | "b"], 'text', 'größe'] ++
+        [List.duplicate(7, 3_000), List.duplicate(7, 3_000) ++ [256]] ++
+        [{}, {1}, List.to_tuple(List.duplicate(nil, 255)), List.to_tuple(List.duplicate(nil, 256))] ++
+        [%{}, %{1 => 2}, Map.new(1..32, &{&1, &1}), Map.new(1..32, &{to_string(&1), {&1}})] ++
+        [self(), make_ref(), hd(Port.list()), remote_pid(), remote_ref(), DateTime.utc_now(), event()] ++
+        [Enum.reduce(1..60, :deep, fn _, inner -> [inner] end)]
+
+    for term <- terms, do: assert_same(term)
+    # Remembered atoms, and more of them than are remembered.
+    atoms = for n <- 1..1_000, do: String.to_atom("encoding_test_#{n}")
+    for _round <- 1..2, atom <- atoms, do: assert_same([atom, {atom, 1}])
+  end
+
+  test "a list of bytes is a string as long as its length has 16 bits, on a dirty scheduler too" do
+    for count <- [65_535, 65_536] do
+      stored = event(:test, List.duplicate(1, count))
+      assert Native.event_append_batch_dirty(Instance.handle(), [stored]) == {:ok, [stored.event_id]}
+      assert bytes(stored.event_id) == :erlang.term_to_binary(stored.data)
+    end
+  end
+
+  test "what is large, or only the runtime can encode, is left to it and stored all the same" do
+    local = self()
+
+    terms = [
+      Enum.reduce(1..70, :deep, fn _, inner -> [inner] end),
+      Enum.to_list(1..20_000),
+      :binary.copy("x", 200_000),
+      Map.new(1..33, &{&1, &1}),
+      <<1::3>>,
+      [<<1::9>>],
+      fn -> local end,
+      &String.length/1,
+      Bitwise.bsl(1, 70)
+    ]
+
+    for term <- terms do
+      assert native(term) == :encode
+      stored = event(:test, term)
+      assert Events.store(stored) == {:ok, stored.event_id}
+      [first, second, third] = batch = for _ <- 1..3, do: event(:test, term)
+      assert Events.store_batch(batch) == {:ok, [first.event_id, second.event_id, third.event_id]}
+
+      for %{event_id: id} <- [stored | batch] do
+        assert bytes(id) == :erlang.term_to_binary(term)
+        assert {:ok, %Event{data: ^term}} = Events.get(id)
+      end
+    end
+  end
+
+  test "a batch is stored whole or not at all, whoever encodes it" do
+    {:ok, %{current_event_count: before}} = Events.stats()
+    function = event(:test, fn -> :left_to_the_runtime end)
+    large = Map.put(event(), :data, :binary.copy(<<0>>, 1_000_001))
+    days = Map.put(event(), :wall_time, %{DateTime.utc_now() | day: :first})
+
+    for {wrong, type} <- [
+          {:no_event, :type_mismatch},
+          {%{event() | event_id: nil}, :validation_failed},
+          {%{event() | parent_id: -1}, :type_mismatch},
+          {large, :data_too_large},
+          {days, :type_mismatch},
+          {function, :duplicate_event_id}
+        ],
+        batch <- [[function, event(), wrong], [event(), function, wrong]] do
+      assert {:error, %Error{error_type: ^type, context: %{index: 2}}} = Events.store_batch(batch),
+             inspect(wrong)
+    end
+
+    assert {:error, %Error{error_type: :type_mismatch}} = Events.store_batch([function | :improper])
+    assert {:ok, %{current_event_count: ^before}} = Events.stats()
+  end
+
+  test "random terms give the bytes of term_to_binary, alone and in batches, and come back" do
+    :rand.seed(:exsss, {1, 2, 3})
+    terms = for _ <- 1..@runs, do: random_term(:rand.uniform(40))
+    native = Enum.count(terms, &assert_same/1)
+    assert native > @runs * 0.9, "only #{native} of them were encoded natively"
+
+    for terms <- Enum.chunk_every(terms, 300) do
+      events = Enum.map(terms, &event(:test, &1))
+      assert Events.store_batch(events) == {:ok, Enum.map(events, & &1.event_id)}
+
+      for %{event_id: id, data: term} = stored <- events do
+        assert bytes(id) == :erlang.term_to_binary(term), inspect(term)
+        assert {:ok, found} = Events.get(id)
+        assert found === stored
+      end
+    end
+  end
+
+  test "a VM that makes words in another way is asked about every term" do
+    assert Native.test_words(false) == :ok
+    on_exit(fn -> :ok = Native.test_words(true) end)
+    :rand.seed(:exsss, {4, 5, 6})
+    for _ <- 1..300, do: assert_same(random_term(:rand.uniform(40)))
+    for term <- [1, -1, [1, 2], [], [1 | 2], 'abc', %{a: [1, [2]]}], do: assert(assert_same(term))
+  end
+
+  # Whether the native encoder took the term; then its bytes are those of the runtime.
+  defp assert_same(term) do
+    case native(term) do
+      {:ok, id} ->
+        assert bytes(id) == :erlang.term_to_binary(term), inspect(term)
+        assert :erlang.binary_to_term(bytes(id)) === term
+        true
+
+      :encode ->
+        false
+    end
+  end
+
+  defp native(term) do
+    Native.event_append(Instance.handle(), :test, nil, 1, nil, nil, nil, nil, nil, term)
+  end
+
+  defp bytes(id) do
+    {:ok, row} = Native.event_get(Instance.handle(), id)
+    elem(row, 9)
+  end
+
+  defp random_term(size) when size <= 1 do
+    case :rand.uniform(14) do
+      1 -> :rand.uniform(256) - 1
+      2 -> :rand.uniform(100_000) - 50_000
+      3 -> Bitwise.bsl(:rand.uniform(1_000) - 500, :rand.uniform(52))
+      4 -> (:rand.uniform() - 0.5) * :math.pow(10, :rand.uniform(40) - 20)
+      5 -> Enum.random(@atoms)
+      6 -> :rand.bytes(:rand.uniform(80) - 1)
+      7 -> Enum.random([self(), remote_pid(), make_ref(), remote_ref()])
+      8 -> for _ <- 1..:rand.uniform(8), do: :rand.uniform(256) - 1
+      9 -> Enum.random([[], {}, %{}, "", -0.0])
+      10 -> "text #{:rand.uniform(1_000)}"
+      11 -> Bitwise.bsl(1, :rand.uniform(61)) - :rand.uniform(2)
+      12 -> :rand.uniform(2) == 1
+      13 -> -Bitwise.bsl(1, :rand.uniform(62)) + :rand.uniform(2) - 1
+      14 -> DateTime.utc_now()
+    end
+  end
+
+  defp random_term(size) do
+    case :rand.uniform(6) do
+      1 -> parts(size)
+      2 -> List.to_tuple(parts(size))
+      3 -> size |> parts() |> Enum.chunk_every(2, 2, [nil]) |> Map.new(&List.to_tuple/1)
+      4 -> [random_term(div(size, 2)) | random_term(div(size, 2))]
+      5 -> size |> parts() |> Map.new(&{Enum.random(@atoms), &1})
+      6 -> {random_term(size - 1)}
+    end
+  end
+
+  defp parts(size) do
+    count = :rand.uniform(min(size, 8))
+    for _ <- 1..count, do: random_term(div(size, count))
+  end
+
+  defp remote_pid, do: :erlang.binary_to_term(<<131, 88, 119, 9, "other@far", 5::32, 6::32, 7::32>>)
+
+  defp remote_ref,
+    do: :erlang.binary_to_term(<<131, 90, 3::16, 119, 9, "other@far", 7::32, 1::32, 2::32, 3::32>>)
+end
