@@ -1492,8 +1492,8 @@ esf_status esf_trace_get_info(esf_trace *trace, esf_trace_info *out_info);
 esf_status esf_trace_free(esf_trace *trace);
 
 /*
- * Upkeep: forgetting events, writing them to a file, and the store's books.
- * =========================================================================
+ * Upkeep: forgetting events, writing them to a file and reading them back, and the store's books.
+ * ===============================================================================================
  */
 
 /**
@@ -1521,6 +1521,23 @@ esf_status esf_events_prune_before(const esf_foundation *foundation,
  */
 esf_status esf_events_export_jsonl(const esf_foundation *foundation,
                                    const esf_event_query *query,
+                                   esf_str file,
+                                   uint64_t *out_count,
+                                   esf_error **err);
+
+/**
+ * Stores the events of a file that esf_events_export_jsonl wrote, or of any other file of one JSON object a
+ * line of that shape; only event_type must be there. out_count may be NULL.
+ *
+ * Lines are stored some hundred KiB at a time, each part whole or not at all. Events keep their ids and times;
+ * their positions are new. docs/data-conversion.md says what comes back as it was.
+ *
+ * Errors: as esf_event_append_batch; ESF_E_FORMAT_ERROR, ESF_E_DATA_NOT_FOUND, ESF_E_IO_ERROR. The error's JSON
+ * has the number of the line, from 1, and how many events were imported before.
+ * Threads: any, concurrently; waits for the disk.
+ * Ownership: nothing to free.
+ */
+esf_status esf_events_import_jsonl(const esf_foundation *foundation,
                                    esf_str file,
                                    uint64_t *out_count,
                                    esf_error **err);

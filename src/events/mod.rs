@@ -18,6 +18,7 @@ mod export;
 mod file;
 mod frontier;
 mod ids;
+mod import;
 mod memory;
 mod model;
 mod names;

@@ -1,4 +1,4 @@
-//! Upkeep: forgetting events, writing them to a file, and the store's books.
+//! Upkeep: forgetting events, writing them to a file and reading them back, and the store's books.
 
 use std::ffi::c_char;
 
@@ -53,6 +53,30 @@ pub unsafe extern "C" fn esf_events_export_jsonl(
             arg::set_optional(out_count, count);
             Ok(ESF_OK)
         })
+    } }
+}
+
+/// Stores the events of a file that `esf_events_export_jsonl` wrote, or of any other file of one JSON object a
+/// line of that shape; only `event_type` must be there. `out_count` may be NULL.
+///
+/// Lines are stored some hundred KiB at a time, each part whole or not at all. Events keep their ids and times;
+/// their positions are new. docs/data-conversion.md says what comes back as it was.
+///
+/// Errors: as `esf_event_append_batch`; ESF_E_FORMAT_ERROR, ESF_E_DATA_NOT_FOUND, ESF_E_IO_ERROR. The error's JSON
+/// has the number of the `line`, from 1, and how many events were `imported` before.
+/// Threads: any, concurrently; waits for the disk.
+/// Ownership: nothing to free.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esf_events_import_jsonl(
+    foundation: *const esf_foundation,
+    file: esf_str,
+    out_count: *mut u64,
+    err: *mut *mut esf_error,
+) -> esf_status {
+    guard! { cold(err), instance(foundation), text(file, MAX_NAME), optional_out(out_count) => {
+        let count = foundation.foundation().events().import_jsonl(&RealStorage, file.as_ref())?;
+        arg::set_optional(out_count, count);
+        Ok(ESF_OK)
     } }
 }
 

@@ -26,6 +26,7 @@ static uint64_t event_id;
 static _Alignas(16) char big[2000000];
 static char buffer[1 << 16];
 static char export_file[64];
+static char import_file[64];
 static char whole_tree[1 << 14];
 /* A document of a hundred thousand opening brackets. */
 static char deep[100001];
@@ -290,6 +291,10 @@ static inline void matrix_open(void) {
     memset(deep, '[', sizeof deep - 1);
     sized_to(sizeof sized);
     snprintf(export_file, sizeof export_file, "matrix-%ld.jsonl", (long)getpid());
+    snprintf(import_file, sizeof import_file, "matrix-%ld.in.jsonl", (long)getpid());
+    FILE *lines = fopen(import_file, "w");
+    if (!lines || fputs("{\"event_type\":\"imported\"}\n", lines) < 0 || fclose(lines) != 0)
+        exit(1);
     live = open_instance("{\"namespace\":\"matrix\"}");
     foreign = open_instance("{\"namespace\":\"foreign\"}");
     size_t needed = 0;
@@ -328,6 +333,7 @@ static inline void matrix_open(void) {
 
 static inline void matrix_close(void) {
     remove(export_file);
+    remove(import_file);
     OK(esf_subscription_cancel(subscription, NULL));
     OK(esf_cursor_free(cursor));
     OK(esf_trace_free(trace));

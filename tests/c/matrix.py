@@ -51,6 +51,7 @@ TEXTS_OF = {
     ("esf_config_get_i64_at", "path"): '"ai.analysis.timeout"',
     ("esf_config_get_text_at", "path"): '"ai.planning.default_strategy"',
     ("esf_config_get_text_at_into", "path"): '"ai.planning.default_strategy"',
+    ("esf_events_import_jsonl", "file"): "import_file",
     ("esf_event_type_resolve", "name"): '"matrix_type"',
     ("esf_counter_new", "name"): '"matrix.counter"',
     ("esf_gauge_new", "name"): '"matrix.gauge"',

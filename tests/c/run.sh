@@ -93,6 +93,9 @@ test_program() { # $1: its name
     if [ "$name" = matrix ]; then
         source=$out/matrix.c
         python3 tests/c/matrix.py "$header" >"$source"
+    elif [ "$name" = contract ]; then
+        source=$out/contract.c
+        python3 tests/c/scenario.py tests/contract/queries.jsonl >"$source"
     fi
     local flags=(-std=c11 -D_DEFAULT_SOURCE -g -O1 "${strict[@]}" -Itests/c -I"$include" "$source")
     # shellcheck disable=SC2054 # the comma is the option's
@@ -147,7 +150,7 @@ names=("$@")
 if [ "${#names[@]}" -eq 0 ]; then
     check_header
     counted library python3 "$root/tests/c/library.py" "$header" "$lib"
-    names=(matrix error foundation config watch event bounds query summary trace telemetry fork)
+    names=(matrix error foundation config watch event bounds query summary trace contract telemetry fork)
 fi
 for name in "${names[@]}"; do
     test_program "$name"

@@ -380,7 +380,22 @@ static void exporting(esf_foundation *app) {
     CHECK(in && lines == count && objects == lines && count == COUNT / 10 - 5);
     if (in)
         fclose(in);
+
+    /* Another instance reads them back; a second time they are there already. */
+    esf_foundation *other = open_instance("{}");
+    esf_string why = ESF_STRING_INIT;
+    uint64_t imported = 0;
+    OK(esf_events_import_jsonl(other, file, &imported, &err));
+    CHECK(imported == count && found(other, &query) == count);
+    STATUS(ESF_E_DUPLICATE_EVENT_ID, esf_events_import_jsonl(other, file, NULL, &err));
+    OK(esf_error_json(err, &why));
+    CHECK(has(why, "\"line\":1") && has(why, "\"imported\":0"));
+    esf_string_free(&why);
+    esf_error_free(err);
+    err = NULL;
+    OK(esf_foundation_close(other, 5000, &err));
     remove(name);
+    FAILS(ESF_E_DATA_NOT_FOUND, esf_events_import_jsonl(app, file, NULL, &err));
     FAILS(ESF_E_DATA_NOT_FOUND, esf_events_export_jsonl(app, &query, ESF_STR("/no/folder/x"), NULL, &err));
 }
 

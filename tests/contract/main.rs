@@ -1,5 +1,7 @@
-//! Contract tests: one suite for every implementation of a seam, and what the simulated ones add.
+//! Contract tests: one suite for every implementation of a seam, with what the simulated ones add, and one for every
+//! language.
 
 mod crash;
 mod faults;
+mod queries;
 mod storage;

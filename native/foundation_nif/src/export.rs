@@ -1,4 +1,4 @@
-//! Export: what a query finds, as JSON Lines in a file.
+//! Export and import: events as JSON Lines in a file.
 
 use std::path::Path;
 
@@ -20,6 +20,18 @@ fn event_export<'a>(env: Env<'a>, handle: Term<'a>, query: Term<'a>, path: Term<
         pinned(handle, |instance| {
             let written = instance.foundation().events().export_jsonl(&query, &RealStorage, path)?;
             Ok((atoms::ok(), written).encode(env))
+        })
+    })
+}
+
+/// Stores the events of a file: `{:ok, events}`.
+#[rustler::nif(schedule = "DirtyIo")]
+fn event_import<'a>(env: Env<'a>, handle: Term<'a>, path: Term<'a>) -> Term<'a> {
+    guard(env, || {
+        let path = Path::new(text("the path", path)?);
+        pinned(handle, |instance| {
+            let read = instance.foundation().events().import_jsonl(&RealStorage, path)?;
+            Ok((atoms::ok(), read).encode(env))
         })
     })
 }

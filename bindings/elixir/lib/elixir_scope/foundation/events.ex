@@ -214,6 +214,17 @@ defmodule ElixirScope.Foundation.Events do
     end
   end
 
+  @doc """
+  Stores the events of a file that `export_jsonl/2` or another language's export wrote, or of any other file of such
+  lines; how many they were. Events keep their ids and times. Data is read as JSON: what terms became when they were
+  exported, they stay (docs/data-conversion.md). Lines are stored some hundred KiB at a time, each part whole or not at
+  all; the error's context has the `line` and how many events were `imported` before.
+  """
+  @spec import_jsonl(Path.t()) :: result(non_neg_integer())
+  def import_jsonl(path) do
+    Native.event_import(Instance.handle(), path |> Path.expand() |> to_string())
+  end
+
   @doc false
   def store_in(handle, %Event{event_id: id, event_type: type, timestamp: timestamp} = event)
       when is_integer(id) and is_integer(timestamp) and type != nil do

@@ -87,6 +87,7 @@ defmodule ElixirScope.Foundation.Native do
   def event_prune(_handle, _timestamp), do: missing()
   def event_stats(_handle), do: missing()
   def event_export(_handle, _query, _path), do: missing()
+  def event_import(_handle, _path), do: missing()
   def json_decode(_data), do: missing()
   def json_decode_dirty(_data), do: missing()
 

@@ -1,0 +1,166 @@
+//! The scenarios of `queries.jsonl`, asked of the Rust store. The C and the Elixir binding are asked the same and must
+//! give the same answers (`tests/c/scenario.py`, `bindings/elixir/test/elixir_scope/foundation/contract_test.exs`).
+//!
+//! A line says one thing: `store` begins an empty one, `append` stores an event (its data is JSON, or a term in
+//! hexadecimal under `etf`), and `query`, `count`, `aggregate` and `trace` ask and say what the answer is. An
+//! integer beyond what JSON readers keep stands in conditions as `{"big": "…"}`. The parent, node or process `null` is
+//! none; one that is not named is any.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use elixirscope_foundation::error::{Error, Result};
+use elixirscope_foundation::events::{
+    Aggregate, Condition, Encoding, EventStore, EventStoreOptions, NewEvent, Order, Query,
+};
+use elixirscope_foundation::runtime::clock::{AnchoredClock, SimClock};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+const SCENARIOS: &str = include_str!("queries.jsonl");
+
+fn open() -> EventStore {
+    let clock = AnchoredClock::new(Arc::new(SimClock::new(1_000)), 0);
+    // Segments so small that every scenario has several.
+    let options =
+        EventStoreOptions { segment_events: Some(2), shards: Some(1), ..EventStoreOptions::default() };
+    EventStore::open(options, clock, Arc::default()).unwrap()
+}
+
+fn append(store: &EventStore, line: &str) {
+    #[derive(serde::Deserialize)]
+    struct Line<'a> {
+        #[serde(borrow)]
+        append: &'a RawValue,
+    }
+    #[derive(serde::Deserialize)]
+    struct Data<'a> {
+        #[serde(borrow)]
+        data: Option<&'a RawValue>,
+    }
+    let text = serde_json::from_str::<Line<'_>>(line).unwrap().append.get();
+    let event: Value = serde_json::from_str(text).unwrap();
+    let etf = event["etf"].as_str().map(|hex| {
+        let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        (0..hex.len()).step_by(2).map(digit).collect::<Vec<u8>>()
+    });
+    let data = serde_json::from_str::<Data<'_>>(text).unwrap().data.map_or("", RawValue::get);
+    let correlation = event["correlation_id"].as_str();
+    store
+        .append(&NewEvent {
+            event_type: event["event_type"].as_str().unwrap().into(),
+            event_id: event["event_id"].as_u64(),
+            timestamp: event["timestamp"].as_i64(),
+            wall_time: None,
+            node: event["node"].as_str().unwrap_or_default(),
+            pid: event["pid"].as_str().unwrap_or_default(),
+            correlation_id: correlation.map(str::as_bytes),
+            parent_id: event["parent_id"].as_u64(),
+            encoding: if etf.is_some() { Encoding::Etf } else { Encoding::Json },
+            data: etf.as_deref().unwrap_or(data.as_bytes()),
+        })
+        .unwrap();
+}
+
+fn query(asked: &Value) -> Result<Query> {
+    let known = [
+        "types",
+        "correlation_id",
+        "parent_id",
+        "node",
+        "pid",
+        "time_range",
+        "id_range",
+        "seq_range",
+        "data",
+        "order",
+        "descending",
+        "offset",
+        "limit",
+    ];
+    assert!(asked.as_object().unwrap().keys().all(|key| known.contains(&key.as_str())), "{asked}");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let pair = |name: &str| asked.get(name).map(|range| (range[0].clone(), range[1].clone()));
+    let ids = |(first, last): (Value, Value)| (first.as_u64().unwrap(), last.as_u64().unwrap());
+    let mut conditions = asked.get("data").unwrap_or(&json!([])).to_string();
+    while let Some((before, rest)) = conditions.clone().split_once(r#"{"big":""#) {
+        let (big, after) = rest.split_once(r#""}"#).unwrap();
+        conditions = format!("{before}{big}{after}");
+    }
+    Ok(Query {
+        types: asked["types"].as_array().map_or_else(Vec::new, |types| types.iter().map(text).collect()),
+        correlation_id: asked.get("correlation_id").map(|id| text(id).into_bytes()),
+        seq_range: pair("seq_range").map(ids),
+        time_range: pair("time_range").map(|(first, last)| (first.as_i64().unwrap(), last.as_i64().unwrap())),
+        id_range: pair("id_range").map(ids),
+        parent_id: asked.get("parent_id").map(|id| id.as_u64().unwrap_or(0)),
+        node: asked.get("node").map(text),
+        pid: asked.get("pid").map(text),
+        conditions: Condition::list_from_json(&conditions)?,
+        order: match asked["order"].as_str() {
+            None | Some("timestamp") => Order::Timestamp,
+            Some("seq") => Order::Seq,
+            Some("id") => Order::Id,
+            Some(other) => panic!("the order {other}"),
+        },
+        descending: asked["descending"] == true,
+        offset: asked["offset"].as_u64().unwrap_or(0),
+        limit: asked["limit"].as_u64(),
+        timeout: Some(Duration::from_mins(10)),
+        without_indexes: false,
+    })
+}
+
+/// What the store answers, in the words of the line.
+fn answer(store: &EventStore, line: &Value) -> Result<Value> {
+    if let Some(asked) = line.get("aggregate") {
+        let aggregate = Aggregate::from_json(&asked.to_string())?;
+        return Ok(json!({"result": store.aggregate(&query(&line["query"])?, &aggregate)?.to_json()?}));
+    }
+    if let Some(asked) = line.get("query") {
+        let asked = query(asked)?;
+        let ids = |query: &Query| -> Result<Vec<u64>> {
+            let (mut cursor, mut ids) = (store.query(query)?, Vec::new());
+            while let Some(event) = cursor.try_next()? {
+                ids.push(event.event_id());
+            }
+            Ok(ids)
+        };
+        let found = ids(&asked)?;
+        assert_eq!(found, ids(&Query { without_indexes: true, ..asked })?, "{line}");
+        return Ok(json!({"ids": found}));
+    }
+    if let Some(asked) = line.get("count") {
+        return Ok(json!({"result": store.query(&query(asked)?)?.count()?}));
+    }
+    let trace = store.trace(line["trace"].as_u64().unwrap(), line["limit"].as_u64().unwrap() as usize)?;
+    let events = trace.events.iter().map(|one| json!([one.event.view().event_id(), one.depth]));
+    Ok(json!({
+        "events": events.collect::<Vec<_>>(),
+        "missing_parent": trace.missing_parent,
+        "cycles": trace.cycles,
+        "truncated": trace.truncated,
+    }))
+}
+
+#[test]
+fn the_rust_store_answers_as_written() {
+    let mut store = open();
+    let mut asked = 0;
+    for (number, text) in SCENARIOS.lines().enumerate() {
+        let line: Value = serde_json::from_str(text).unwrap();
+        if line.get("store").is_some() {
+            store = open();
+        } else if line.get("append").is_some() {
+            append(&store, text);
+        } else {
+            let found =
+                answer(&store, &line).unwrap_or_else(|error: Error| json!({"error": error.error_type()}));
+            for (key, value) in found.as_object().unwrap() {
+                assert_eq!(line.get(key), Some(value), "line {}: {text}", number + 1);
+            }
+            asked += 1;
+        }
+    }
+    assert!(asked > 100);
+}
