@@ -23,6 +23,8 @@
 //! # Ok::<(), elixirscope_foundation::error::Error>(())
 //! ```
 
+mod files;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -33,13 +35,16 @@ use serde_json::json;
 use crate::config::{ChangeKind, Config, ConfigStats, schema};
 use crate::error::{Code, Error, Result};
 use crate::events::{
-    EventStats, EventStore, EventStoreOptions, NewEvent, TAIL_WORKER, Tail, TailCallback, TailOptions,
+    DiskStats, EventStats, EventStore, EventStoreOptions, Level, NewEvent, Progress, TAIL_WORKER, Tail,
+    TailCallback, TailOptions,
 };
 use crate::options::Options;
 use crate::own_metrics::OwnMetrics;
 use crate::runtime::clock::{AnchoredClock, Clock, SystemClock};
+use crate::runtime::deadline::Deadline;
 use crate::runtime::fork::{self, ForkHook};
 use crate::runtime::supervisor::{Supervisor, WorkerState, WorkerStatus};
+use crate::storage::{RealStorage, Storage};
 use crate::telemetry::{Telemetry, TelemetryStats};
 
 /// How long dropping an instance waits for a callback that is running.
@@ -59,13 +64,15 @@ pub struct Foundation {
     events: Arc<EventStore>,
     telemetry: Telemetry,
     own: OwnMetrics,
-    _around_forks: fork::Registration,
+    last_change: Arc<files::LastChange>,
+    _around_forks: [fork::Registration; 2],
 }
 
 /// What [`Foundation::status`] answers.
 #[derive(Debug, Clone, Serialize)]
 pub struct Status {
-    /// `running`; `degraded` when a worker has failed and its service goes on without it.
+    /// `running`; `degraded` when a worker has failed and its service goes on without it, or when the disk would not
+    /// take what is stored and it is kept in memory.
     pub status: &'static str,
     /// The name that the instance was opened with.
     pub namespace: String,
@@ -77,6 +84,9 @@ pub struct Status {
     pub config: ConfigStats,
     /// The event store.
     pub events: EventStats,
+    /// Its files, if it has any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskStats>,
     /// Telemetry.
     pub telemetry: TelemetryStats,
     /// Background threads; empty until something needs one.
@@ -100,20 +110,44 @@ impl Foundation {
 
     /// Opens an instance on a given clock: tests use [`crate::runtime::clock::SimClock`].
     pub fn open_with(options: &Options, clock: Arc<dyn Clock>) -> Result<Self> {
+        Self::open_on(options, clock, &(Arc::new(RealStorage) as Arc<dyn Storage>), &mut |_| ())
+    }
+
+    /// Opens an instance on a given clock and file system; `progress` is called while the files of the event store
+    /// are read.
+    ///
+    /// Errors: those of [`Foundation::open`]; for an instance with files `locked`, naming the process that has them,
+    /// `data_corruption`, `incompatible_format`, `io_error`.
+    pub fn open_on(
+        options: &Options,
+        clock: Arc<dyn Clock>,
+        storage: &Arc<dyn Storage>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self> {
         options.check()?;
-        let clock = AnchoredClock::new(clock, 0);
+        let recovered = files::read(options, storage, progress)?;
+        let (clock, stepped) = files::anchor(clock, recovered.as_ref());
         let version = Arc::new(AtomicU64::new(0));
         let supervisor = Arc::new(Supervisor::new(Arc::clone(clock.source())));
         fork::arm();
-        let around_forks = fork::register(Arc::new(RestingWorkers(Arc::clone(&supervisor))))?;
+        let resting = fork::register(Arc::new(RestingWorkers(Arc::clone(&supervisor))))?;
         let config =
             Config::open(&options.config, Arc::clone(&version), clock.clone(), Arc::clone(&supervisor))?;
-        let events = EventStore::open(store_options(options, &config)?, clock.clone(), version)?;
+        let refused = recovered.as_ref().map_or_else(Vec::new, |read| files::restore(&config, read));
+        let store = store_options(options, &config)?;
+        let events = match recovered {
+            Some(read) => EventStore::open_recovered(store, clock.clone(), version, read)?,
+            None => EventStore::open(store, clock.clone(), version)?,
+        };
         let events = Arc::new(events);
+        let leaving = fork::register(Arc::new(files::LeaveFiles(Arc::downgrade(&events))))?;
+        files::start(&events, &supervisor)?;
         start_cleaning(options, &config, &events, &supervisor)?;
+        files::report(&events, &clock, stepped, &refused)?;
         let telemetry = Telemetry::new(options.telemetry);
         let own = OwnMetrics::new(&telemetry)?;
-        wire(&config, &events, &telemetry)?;
+        let last_change = Arc::new(files::LastChange::default());
+        wire(&config, &events, &telemetry, &last_change)?;
         let opened_ns = clock.now_ns();
         let namespace = options.namespace.clone();
         Ok(Self {
@@ -125,7 +159,8 @@ impl Foundation {
             events,
             telemetry,
             own,
-            _around_forks: around_forks,
+            last_change,
+            _around_forks: [resting, leaving],
         })
     }
 
@@ -173,12 +208,13 @@ impl Foundation {
         let workers = self.supervisor.status();
         let failed = workers.iter().any(|worker| worker.state == WorkerState::Failed);
         Status {
-            status: if failed { "degraded" } else { "running" },
+            status: if failed || self.events.disk_trouble().is_some() { "degraded" } else { "running" },
             namespace: self.namespace.clone(),
             version: env!("CARGO_PKG_VERSION"),
             uptime_ms: (self.clock.now_ns() - self.opened_ns) / 1_000_000,
             config: self.config.stats(),
             events: self.events.stats(),
+            disk: self.events.disk_stats(),
             telemetry: self.telemetry.stats(),
             workers,
         }
@@ -192,10 +228,19 @@ impl Foundation {
         text
     }
 
+    /// The `seq` of the newest change of configuration; 0 before the first. A caller of
+    /// [`Config::update_unconfirmed`] waits for it.
+    pub fn last_change_seq(&self) -> u64 {
+        self.last_change.seq()
+    }
+
     /// Closes the instance: ends its subscriptions, lets its threads finish until the deadline and says
     /// which did not.
     pub fn close(self, deadline: Duration) -> CloseReport {
-        CloseReport { unfinished: self.supervisor.shutdown(deadline) }
+        let deadline = Deadline::after(deadline);
+        let mut unfinished = files::close(&self.events, &self.supervisor, deadline);
+        unfinished.extend(self.supervisor.shutdown(deadline.left().unwrap_or_default()));
+        CloseReport { unfinished }
     }
 }
 
@@ -287,10 +332,15 @@ fn start_cleaning(
 }
 
 /// A change of configuration becomes an event before it is published, and a count after.
-fn wire(config: &Config, events: &Arc<EventStore>, telemetry: &Telemetry) -> Result<()> {
+fn wire(
+    config: &Config,
+    events: &Arc<EventStore>,
+    telemetry: &Telemetry,
+    last_change: &Arc<files::LastChange>,
+) -> Result<()> {
     let update_event = events.event_type("config_updated")?;
     let reset_event = events.event_type("config_reset")?;
-    let store = Arc::clone(events);
+    let (store, noted) = (Arc::clone(events), Arc::clone(last_change));
     config.set_commit_hook(Box::new(move |change| {
         let (event_type, data) = match change.kind {
             ChangeKind::Updated => {
@@ -314,8 +364,14 @@ fn wire(config: &Config, events: &Arc<EventStore>, telemetry: &Telemetry) -> Res
         };
         let data = data.to_string();
         let event = NewEvent { event_type: event_type.into(), data: data.as_bytes(), ..NewEvent::default() };
-        store.append_reserved(&event).map(|_| ())
+        noted.note(store.append_reserved(&event)?.seq);
+        Ok(())
     }));
+    // The change and its event are one record; its caller is told when that is durable.
+    let (store, waited) = (Arc::clone(events), Arc::clone(last_change));
+    if events.has_files() {
+        config.set_confirm_hook(Box::new(move || store.wait_for(waited.seq(), Level::Durable)));
+    }
 
     telemetry.describe("esf.config.updates", "Configuration values changed at run time.")?;
     telemetry.describe("esf.config.resets", "Times the configuration was reset to its defaults.")?;

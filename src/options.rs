@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Code, Error, Result};
-use crate::events::{Cleanup, OnDuplicate, Overflow};
+use crate::events::{Cleanup, Compression, Durability, OnDuplicate, Overflow};
 use crate::storage::Storage;
 use crate::telemetry::TelemetryOptions;
 
@@ -76,6 +76,23 @@ pub struct EventStoreOptions {
     /// What a clean-up removes when seven eighths of `max_memory_mb` are in use: the `oldest` events (the
     /// default) or, with `lru`, those that nobody has read for longest.
     pub cleanup_strategy: Option<Cleanup>,
+    /// The directory of the store's files; one process at a time writes to it. Default: `storage.warm.path` where the
+    /// configuration has `storage.warm.enable`, else none: events are in memory only.
+    pub data_dir: Option<String>,
+    /// What an append waits for, on a store with files: `volatile` (none), `crash_safe`, `interval`, `group` (the
+    /// default) or `strict`; docs/durability.md says what each promises.
+    pub durability: Option<Durability>,
+    /// How old events become before they are synced, in milliseconds: with `interval` all of them, else those that
+    /// nobody waits for. 1 to 3,600,000, default 200.
+    pub sync_interval_ms: Option<u64>,
+    /// With `interval`, how many KiB are not synced at most. 1 to 2^20, default 8,192.
+    pub sync_kb: Option<u64>,
+    /// The most MiB that sealed segments take on disk; the oldest events make room. 1 to 2^30, default: no bound.
+    pub max_disk_mb: Option<u64>,
+    /// How sealed segments are compressed: `zstd` (the default), `gzip` or `none`.
+    pub compression: Option<Compression>,
+    /// Reads what is in `data_dir` as it is now, beside the process that writes to it; nothing can be stored.
+    pub read_only: bool,
     /// How many threads can append without waiting for one another. 1 to 64, default: the number of
     /// processors, at most 8.
     pub shards: Option<u32>,
@@ -138,6 +155,9 @@ impl Options {
         range("event_store.max_memory_mb", store.max_memory_mb, 1, 1 << 20)?;
         range("event_store.max_age_seconds", store.max_age_seconds, 1, 1 << 32)?;
         range("event_store.prune_interval_ms", store.prune_interval_ms, 1, 86_400_000)?;
+        range("event_store.sync_interval_ms", store.sync_interval_ms, 1, 3_600_000)?;
+        range("event_store.sync_kb", store.sync_kb, 1, 1 << 20)?;
+        range("event_store.max_disk_mb", store.max_disk_mb, 1, 1 << 30)?;
         range("event_store.shards", store.shards.map(u64::from), 1, 64)?;
         range("event_store.max_data_bytes", store.max_data_bytes.map(u64::from), 4_096, 4 << 20)?;
         let telemetry = &self.telemetry;
@@ -208,6 +228,8 @@ mod tests {
             (r#"{"event_store": {"max_age_seconds": 0}}"#, Code::InvalidInput, "max_age_seconds"),
             (r#"{"event_store": {"prune_interval_ms": 0}}"#, Code::InvalidInput, "prune_interval_ms"),
             (r#"{"event_store": {"cleanup_strategy": "newest"}}"#, Code::InvalidInput, "cleanup_strategy"),
+            (r#"{"event_store": {"durability": "always"}}"#, Code::InvalidInput, "durability"),
+            (r#"{"event_store": {"sync_interval_ms": 0}}"#, Code::InvalidInput, "sync_interval_ms"),
             (r#"{"event_store": {"on_duplicate": "ignore"}}"#, Code::InvalidInput, "on_duplicate"),
             ("{", Code::FormatError, "not JSON"),
             ("{} {}", Code::FormatError, "trailing"),

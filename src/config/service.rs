@@ -29,6 +29,10 @@ use crate::runtime::supervisor::Supervisor;
 /// Called before a change is published, under the writer lock; an error means that nothing changes.
 pub type CommitHook = Box<dyn Fn(&PendingChange<'_>) -> Result<()> + Send + Sync>;
 
+/// Called after a change was published, without a lock: waits until it is safe. An error reaches the caller, and the
+/// change is in force all the same.
+pub type ConfirmHook = Box<dyn Fn() -> Result<()> + Send + Sync>;
+
 /// Called after a change was published, before its caller gets the answer.
 pub type PublishedHook = Box<dyn Fn(&PendingChange<'_>) + Send + Sync>;
 
@@ -46,6 +50,7 @@ pub struct Config {
     holder: AtomicU64,
     commit: Mutex<Option<Arc<CommitHook>>>,
     published: Mutex<Option<Arc<PublishedHook>>>,
+    confirm: Mutex<Option<Arc<ConfirmHook>>>,
     watchers: Arc<Watchers>,
     supervisor: Arc<Supervisor>,
     /// Whether the worker for callbacks was started.
@@ -108,6 +113,7 @@ impl Config {
             holder: AtomicU64::new(0),
             commit: Mutex::new(None),
             published: Mutex::new(None),
+            confirm: Mutex::new(None),
             watchers: Arc::new(Watchers::new()),
             supervisor,
             notifier: Mutex::new(false),
@@ -118,6 +124,29 @@ impl Config {
             resets: AtomicU64::new(0),
             last_update_ns: AtomicI64::new(0),
         })
+    }
+
+    /// Takes up what was changed at run time before, as of this version, before anybody else has the configuration.
+    /// The paths of values that may not be set any more are answered.
+    pub(crate) fn restore(&self, version: u64, reset: bool, values: &Map<String, Value>) -> Vec<String> {
+        let mut next = self.current.load().as_ref().clone();
+        if reset {
+            next = Snapshot::defaults(self.schema, version);
+        }
+        let mut refused = Vec::new();
+        for (path, value) in values {
+            match self.updatable(path, value) {
+                Ok(position) => next = next.with(position, value.clone()),
+                Err(_) => refused.push(path.clone()),
+            }
+        }
+        let version = version.max(1);
+        let next = Snapshot::new(self.schema, version, next.values().to_vec());
+        self.cells.fill(version, next.values());
+        self.cells.head().start(version);
+        self.current.store(Arc::new(next));
+        self.version_cell.store(version, Ordering::Release);
+        refused
     }
 
     /// The version in force; each update or reset makes the next one.
@@ -188,8 +217,18 @@ impl Config {
         self.updatable(path, value).map(|_| ())
     }
 
-    /// Changes one updatable key and answers the new version. When this returns, every reader sees it.
+    /// Changes one updatable key and answers the new version. When this returns, every reader sees it, and on an
+    /// instance with files it is durable.
+    ///
+    /// Errors: what is wrong with the value, `config_update_forbidden` for a path that is not updatable; `io_error`,
+    /// `no_space` when the change is in force and its event is not durable yet (`context.applied`).
     pub fn update(&self, path: &str, value: Value) -> Result<u64> {
+        let version = self.update_unconfirmed(path, value)?;
+        self.confirm(version)
+    }
+
+    /// As [`Config::update`], without waiting until the change is durable: for those who may not wait for a disk.
+    pub fn update_unconfirmed(&self, path: &str, value: Value) -> Result<u64> {
         let position = self.updatable(path, &value)?;
         let writer = self.write()?;
         let before = self.current.load_full();
@@ -205,8 +244,22 @@ impl Config {
         )
     }
 
-    /// Puts every key back to its default and answers the new version.
+    /// Puts every key back to its default and answers the new version; errors as for [`Config::update`].
     pub fn reset(&self) -> Result<u64> {
+        let version = self.reset_unconfirmed()?;
+        self.confirm(version)
+    }
+
+    fn confirm(&self, version: u64) -> Result<u64> {
+        let confirm = lock(&self.confirm).clone();
+        match confirm.map(|confirm| confirm()) {
+            Some(Err(error)) => Err(error.with("applied", true).with("version", version)),
+            _ => Ok(version),
+        }
+    }
+
+    /// As [`Config::reset`], without waiting until the change is durable.
+    pub fn reset_unconfirmed(&self) -> Result<u64> {
         let writer = self.write()?;
         let before = self.current.load_full();
         let after = Snapshot::defaults(self.schema, before.version() + 1);
@@ -247,6 +300,11 @@ impl Config {
     /// Sets what stores a change before it is published. It may not change the configuration itself.
     pub fn set_commit_hook(&self, hook: CommitHook) {
         *lock(&self.commit) = Some(Arc::new(hook));
+    }
+
+    /// Sets what waits until a change is safe.
+    pub fn set_confirm_hook(&self, hook: ConfirmHook) {
+        *lock(&self.confirm) = Some(Arc::new(hook));
     }
 
     /// Sets what counts a change after it was published.

@@ -27,7 +27,7 @@ impl EventStore {
     /// `None` if there is no event of this id. The caller holds the id's stripe.
     pub(super) fn duplicate(&self, event: &NewEvent<'_>, id: u64) -> Result<Option<Receipt>> {
         self.await_drawer(id);
-        let Some(stored) = self.holds(id) else { return Ok(None) };
+        let Some(stored) = self.holds(id)? else { return Ok(None) };
         if self.on_duplicate() == OnDuplicate::Error {
             return Err(stored_already(id));
         }
@@ -38,25 +38,36 @@ impl EventStore {
         Err(Error::new(Code::DuplicateEventId, message).with("event_id", id).with("field", field))
     }
 
-    /// The places of those of the ids under which an event is there; 0 is no id. The caller holds their stripes.
-    pub(super) fn stored_among(&self, ids: &[u64]) -> Vec<usize> {
+    /// The places of those of the ids under which an event is there; 0 is no id. The caller holds their stripes. Only a
+    /// file that cannot be read is an error.
+    pub(super) fn stored_among(&self, ids: &[u64]) -> Result<Vec<usize>> {
         let wanted = || ids.iter().copied().filter(|id| *id != 0);
         // All of them are noted, whichever of them may have been drawn.
         let drawn = wanted().filter(|id| self.ids.note(*id)).count();
         if drawn > 0 {
             self.frontier.settled();
         }
-        let (Some(least), Some(most)) = (wanted().min(), wanted().max()) else { return Vec::new() };
+        let (Some(least), Some(most)) = (wanted().min(), wanted().max()) else { return Ok(Vec::new()) };
         let lists: Vec<_> = self.shards.iter().map(Shard::segments).collect();
         let entries: Vec<&Entry> =
             lists.iter().flat_map(|list| list.iter()).filter(|entry| entry.may_hold(least, most)).collect();
-        if entries.is_empty() {
-            return Vec::new();
+        let disk = self.disk.as_ref().filter(|disk| disk.may_hold(least, most));
+        if entries.is_empty() && disk.is_none() {
+            return Ok(Vec::new());
         }
         let low = self.low();
         let present = |segment: &Segment, index, seq| seq >= low && !is_dead(segment, index);
-        let stored = |id| id != 0 && entries.iter().any(|entry| entry.find(id, present).is_some());
-        ids.iter().enumerate().filter(|(_, id)| stored(**id)).map(|(index, _)| index).collect()
+        let mut places = Vec::new();
+        for (place, id) in ids.iter().copied().enumerate().filter(|(_, id)| *id != 0) {
+            let mut stored = entries.iter().any(|entry| entry.find(id, present).is_some());
+            if let Some(disk) = disk.filter(|_| !stored) {
+                stored = disk.find(id, self.store_low(disk))?.is_some();
+            }
+            if stored {
+                places.push(place);
+            }
+        }
+        Ok(places)
     }
 
     /// The store may have drawn this id for an event that is just being appended: waits for that one.

@@ -7,10 +7,11 @@
 use std::collections::{HashMap, HashSet};
 
 use super::again::{OnDuplicate, stored_already};
+use super::durability::Level;
 use super::ids::Held;
-use super::model::{ACCEPTED, NewEvent, Receipt};
+use super::model::{NewEvent, Receipt};
 use super::overflow::Refusal;
-use super::record;
+use super::record::{self, FLAG_FIRST, FLAG_LAST};
 use super::recycle::Budget;
 use super::segment::{Segment, Writer};
 use super::shard::of_this_thread;
@@ -36,13 +37,26 @@ impl EventStore {
 
     /// Like [`EventStore::append_batch`], with the receipts written where the caller says: one for each event.
     pub fn append_batch_into(&self, events: &[NewEvent<'_>], receipts: &mut [Receipt]) -> Result<()> {
-        self.append_batch_in(Manner::Waiting, events, receipts)
+        self.append_batch_with(events, receipts, None)
+    }
+
+    /// Like [`EventStore::append_batch_into`], and answers when all of them are as safe as `level` says; `None` is the
+    /// level of the store's mode. Errors as for [`EventStore::append_with`].
+    pub fn append_batch_with(
+        &self,
+        events: &[NewEvent<'_>],
+        receipts: &mut [Receipt],
+        level: Option<Level>,
+    ) -> Result<()> {
+        self.append_batch_in(Manner::Waiting, events, receipts)?;
+        self.await_level(receipts, level)
     }
 
     /// Like [`EventStore::append_batch`] and never waits: where it would, it fails with `store_full`.
     pub fn append_batch_at_once(&self, events: &[NewEvent<'_>]) -> Result<Vec<Receipt>> {
         let mut receipts = vec![Receipt::default(); events.len()];
         self.append_batch_in(Manner::AtOnce, events, &mut receipts)?;
+        self.note_unsynced();
         Ok(receipts)
     }
 
@@ -120,6 +134,7 @@ impl EventStore {
     }
 
     fn append_all(&self, events: &[NewEvent<'_>], receipts: &mut [Receipt]) -> Outcome {
+        self.check_writable()?;
         check_sizes(events.len(), receipts.len())?;
         for (index, event) in events.iter().enumerate() {
             validate::check(event, self.max_data_bytes()).map_err(|error| at(&error, index))?;
@@ -171,15 +186,20 @@ impl EventStore {
             };
             let mut drawn = self.ids.draw(to_draw as u64)..;
             let version = self.version();
-            let mut rest = (flight.first()..).zip(receipts).enumerate();
+            let mut rest = (flight.first()..).zip(receipts.iter_mut()).enumerate();
             for writer in &mut writers {
                 for index in writer.unpublished() {
                     let Some((i, (seq, receipt))) = rest.next() else { break };
                     let claimed = ids.get(i).copied().filter(|id| *id != TO_DRAW);
                     let event_id = claimed.or_else(|| drawn.next()).unwrap_or_default();
                     writer.finish(index, seq, event_id, version);
-                    *receipt = Receipt { level: ACCEPTED, event_id, seq };
+                    *receipt = Receipt { level: 0, event_id, seq };
                 }
+            }
+            // All of the batch or nothing of it: what one log does not have, none is counted on to have.
+            let level = writers.iter().map(|writer| self.log_staged(number, writer)).min();
+            for receipt in receipts.iter_mut() {
+                receipt.level = level.unwrap_or_default();
             }
             writers.iter_mut().for_each(Writer::publish);
             *active = writers.pop();
@@ -187,6 +207,7 @@ impl EventStore {
         claim.keep();
         self.tails.bell.stored();
         if rotated {
+            self.note_rotation();
             self.retention.make_room(&self.shards, &self.frontier);
         }
         Ok(())
@@ -222,8 +243,10 @@ impl EventStore {
         let now = Now { time: self.clock.now_ns(), wall: self.clock.wall_ns() };
         let mut writers = writers.iter_mut();
         let mut writer = writers.next().ok_or_else(no_shard)?;
-        for (event, names) in events.iter().zip(names) {
-            let record = draft(event, *names, now);
+        for (index, (event, names)) in events.iter().zip(names).enumerate() {
+            let first = if index == 0 { FLAG_FIRST } else { 0 };
+            let last = if index + 1 == events.len() { FLAG_LAST } else { 0 };
+            let record = draft(event, *names, now, first | last);
             let hash = self.correlation_hash(event);
             while writer.stage(&record, hash).is_none() {
                 writer = writers.next().ok_or_else(no_shard)?;
@@ -251,7 +274,7 @@ impl EventStore {
             }
             let held = self.ids.lock_all(&ids);
             let mut taken = false;
-            for index in self.stored_among(&ids) {
+            for index in self.stored_among(&ids)? {
                 let (Some(id), Some(event)) = (ids.get_mut(index), events.get(index)) else { continue };
                 if event.event_id.is_some() {
                     return Err(at(&stored_already(*id), index));

@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::condition::{Condition, Verdict};
+use super::disk::PendingFile;
 use super::model::{EventRef, EventView};
 use super::plan::Access;
 use super::query::Order;
@@ -260,6 +261,10 @@ pub struct Cursor {
     watch: Watch,
     /// Not reached yet, the next one last.
     pending: Vec<Pending>,
+    /// The same, of sealed segments.
+    files: Vec<PendingFile>,
+    /// A sealed segment could not be read.
+    failed: Option<Error>,
     /// Reached; `None` once through, which lets go of the segment.
     runs: Vec<Option<Run>>,
     /// The runs at hand by the key of the event that each stands at.
@@ -288,7 +293,14 @@ impl Cursor {
         pending.sort_by_key(|pending| Reverse(pending.edge));
         let (runs, heap) = (Vec::new(), BinaryHeap::new());
         let (through, batch) = (Vec::new(), Vec::new());
-        Self { filter, watch, pending, runs, heap, offset, left: limit, given: false, through, batch }
+        let (files, failed, left, given) = (Vec::new(), None, limit, false);
+        Self { filter, watch, pending, files, failed, runs, heap, offset, left, given, through, batch }
+    }
+
+    /// Also looks through these, the next one last.
+    pub(crate) fn with_files(mut self, files: Vec<PendingFile>) -> Self {
+        self.files = files;
+        self
     }
 
     /// The next event, or `None` at the end and when time is up. What it answers can be used until the next call.
@@ -361,6 +373,9 @@ impl Cursor {
         let run = self.find();
         self.let_go();
         self.check_time()?;
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
         let run = run.and_then(|run| self.runs.get(run)?.as_ref());
         Ok(run.map(|run| (&run.segment, run.at)))
     }
@@ -410,20 +425,45 @@ impl Cursor {
             }
         }
         // A run that has not been opened may come before, or right at, the best key at hand.
-        while let Some(next) = self.pending.last() {
-            if self.heap.peek().is_some_and(|Reverse((key, _))| key.0 < next.edge) {
+        while let Some(edge) = self.next_edge() {
+            if self.heap.peek().is_some_and(|Reverse((key, _))| key.0 < edge) {
                 break;
             }
-            let Some(next) = self.pending.pop() else { break };
+            let Some(next) = self.next_pending() else { break };
             let mut run = Run::open(next, &self.filter, &mut self.watch);
             if let Some(key) = run.advance(&self.filter, &mut self.watch) {
                 self.heap.push(Reverse((key, self.runs.len())));
                 self.runs.push(Some(run));
             }
         }
+        if self.failed.is_some() {
+            return None;
+        }
         let Reverse((_, run)) = self.heap.peek()?;
         self.given = true;
         Some(*run)
+    }
+
+    /// The smallest edge of what is not reached.
+    fn next_edge(&self) -> Option<i64> {
+        let memory = self.pending.last().map(|pending| pending.edge);
+        let file = self.files.last().map(|file| file.edge).filter(|_| self.failed.is_none());
+        memory.into_iter().chain(file).min()
+    }
+
+    /// What is reached next, read from its file if need be; `None` if that failed.
+    fn next_pending(&mut self) -> Option<Pending> {
+        let edge = self.next_edge();
+        if self.pending.last().is_some_and(|pending| Some(pending.edge) == edge) {
+            return self.pending.pop();
+        }
+        match self.files.pop()?.open() {
+            Ok(pending) => Some(pending),
+            Err(error) => {
+                self.failed = Some(error);
+                None
+            }
+        }
     }
 }
 

@@ -39,6 +39,11 @@ impl Frontier {
         }
     }
 
+    /// Goes on behind the numbers of a store that was there before. Nobody else has it yet.
+    pub(crate) fn resume(&self, next: u64) {
+        self.next.store(next, Ordering::Release);
+    }
+
     /// Takes `n` numbers for this shard, whose lock the caller holds; `None` for a shard that is not there.
     pub(crate) fn begin(&self, shard: usize, n: u64) -> Option<InFlight<'_>> {
         let slot: &AtomicU64 = self.inflight.get(shard)?;

@@ -46,6 +46,17 @@ impl Ids {
         }
     }
 
+    /// Goes on behind the ids of a store that was there before. Nobody else has it yet.
+    pub(crate) fn resume(&self, next: u64, scattered: bool) {
+        self.next.fetch_max(next.clamp(1, ID_LIMIT), Ordering::SeqCst);
+        self.scattered.fetch_or(scattered, Ordering::SeqCst);
+    }
+
+    /// What [`Ids::resume`] needs.
+    pub(crate) fn past(&self) -> (u64, bool) {
+        (self.next.load(Ordering::SeqCst), self.scattered())
+    }
+
     /// Whether ids must be drawn before the append and checked.
     pub(crate) fn scattered(&self) -> bool {
         self.scattered.load(Ordering::SeqCst)

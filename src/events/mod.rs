@@ -11,6 +11,8 @@ mod base64;
 mod batch;
 mod condition;
 mod cursor;
+mod disk;
+mod durability;
 mod estimate;
 mod etf;
 mod export;
@@ -26,6 +28,7 @@ mod options;
 mod overflow;
 mod plan;
 mod query;
+mod random;
 mod record;
 mod recycle;
 mod retention;
@@ -45,10 +48,15 @@ pub use aggregate::{
 pub use batch::MAX_BATCH;
 pub use condition::{Comparison, Condition, MAX_CHOICES, MAX_CONDITIONS, MAX_STEPS, Operand, Step, Test};
 pub use cursor::{Cursor, MAX_CURSOR_BATCH};
+pub use disk::{
+    Compression, DiskOptions, DiskStats, Missing, MissingReason, Progress, Recovered, RecoveryReport,
+    WhenSafe,
+};
+pub use durability::{Durability, Level};
 pub use etf::{MAX_DEPTH, etf_to_json};
 pub use model::{
-    ACCEPTED, DROPPED, Encoding, EventRef, EventType, EventView, ID_LIMIT, MAX_NAME_BYTES, NewEvent, Receipt,
-    TypeId,
+    ACCEPTED, CRASH_SAFE, DROPPED, DURABLE, Encoding, EventRef, EventType, EventView, ID_LIMIT,
+    MAX_NAME_BYTES, NewEvent, Receipt, TypeId,
 };
 pub use options::{
     Cleanup, DEFAULT_BLOCK_TIMEOUT, DEFAULT_MAX_EVENTS, EventStoreOptions, MAX_DATA_BYTES, MAX_SHARDS,

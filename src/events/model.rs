@@ -16,6 +16,12 @@ pub const MAX_NAME_BYTES: usize = 255;
 /// Receipt level: the event is in memory and visible to every query that starts from now on.
 pub const ACCEPTED: u32 = 1;
 
+/// Receipt level: the event survives the end of the process.
+pub const CRASH_SAFE: u32 = 2;
+
+/// Receipt level: the event survives a loss of power.
+pub const DURABLE: u32 = 3;
+
 /// Receipt level: the store was full and drops what is newest. The event is not there; its `seq` is 0.
 pub const DROPPED: u32 = 0;
 
@@ -133,7 +139,7 @@ pub struct NewEvent<'a> {
 /// What an append answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Receipt {
-    /// How safe the event is: [`ACCEPTED`] in memory, or [`DROPPED`].
+    /// How safe the event is: [`ACCEPTED`] in memory, [`CRASH_SAFE`], [`DURABLE`], or [`DROPPED`].
     pub level: u32,
     /// The event's identity.
     pub event_id: u64,

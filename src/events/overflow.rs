@@ -165,6 +165,13 @@ impl Room {
         Some(Claim { room: self, events })
     }
 
+    /// So many events are there already: the store was opened again.
+    pub(crate) fn take(&self, events: u64) {
+        if self.claimed() {
+            self.taken.fetch_add(events, Ordering::SeqCst);
+        }
+    }
+
     /// Whether more events are there than the bound allows to those that come without a reservation.
     pub(crate) fn beyond_ceiling(&self) -> bool {
         self.claimed() && self.taken.load(Ordering::SeqCst) > self.ceiling()

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::condition;
 use super::cursor::{Cursor, Filter, Pending, Watch};
+use super::disk::PendingFile;
 use super::names::Names;
 use super::query::{Order, Query};
 use super::segment::{Index, Segment, id_hash};
@@ -84,8 +85,13 @@ pub(crate) struct Asked<'a> {
 
 /// What a plan comes to: a cursor that is yet to be opened.
 pub(crate) struct Planned {
-    filter: Filter,
-    pending: Vec<Pending>,
+    pub(crate) filter: Filter,
+    pub(crate) pending: Vec<Pending>,
+    /// Sealed segments, the next one last.
+    pub(crate) files: Vec<PendingFile>,
+    pub(crate) window: Window,
+    /// The index to use where nothing is known of how many events it shows.
+    pub(crate) chains: Option<Access>,
     deadline: Option<Deadline>,
 }
 
@@ -93,6 +99,7 @@ impl Planned {
     pub(crate) fn into_cursor(self, query: &Query) -> Cursor {
         let limit = query.limit.unwrap_or(u64::MAX);
         Cursor::new(self.filter, Watch::new(self.deadline), self.pending, query.offset, limit)
+            .with_files(self.files)
     }
 }
 
@@ -107,12 +114,15 @@ struct Tally {
 }
 
 impl<'a> Asked<'a> {
-    pub(crate) fn new(query: &'a Query, names: &Names) -> Result<Self> {
+    /// Resolves the names of a query. `unread` says that there may be names in files that were not read yet: then a
+    /// name that is not known is made known.
+    pub(crate) fn new(query: &'a Query, names: &Names, unread: bool) -> Result<Self> {
         let deadline = query.timeout.map(Deadline::after);
         condition::check_count(query.conditions.len())?;
+        let find = |name: &str| if unread { names.intern(name).ok() } else { names.find(name) };
         let types: Vec<u32> =
-            query.types.iter().filter_map(|name| names.find(name)).filter(|id| *id != 0).collect();
-        let node = query.node.as_deref().map(|name| names.find(name));
+            query.types.iter().filter_map(|name| find(name)).filter(|id| *id != 0).collect();
+        let node = query.node.as_deref().map(find);
         let nothing = (types.is_empty() && !query.types.is_empty()) || node == Some(None);
         let hash = query.correlation_id.as_deref().map_or(0, |id| names.hash(id));
         Ok(Self { query, types, node: node.flatten(), hash, nothing, deadline })
@@ -194,6 +204,9 @@ impl<'a> Asked<'a> {
                 }
             }
         }
+        let chains = indexes
+            .first()
+            .map(|(_, index, hashes)| Access::Chains { index: *index, hashes: hashes.clone() });
         let (access, mut plan) = self.choose(indexes, &pending, &tally);
         plan.events = window.next - window.low;
         let filter = Filter {
@@ -211,7 +224,8 @@ impl<'a> Asked<'a> {
             access,
             indexed: !query.without_indexes,
         };
-        (Planned { filter, pending, deadline: self.deadline }, plan)
+        let files = Vec::new();
+        (Planned { filter, pending, files, window, chains, deadline: self.deadline }, plan)
     }
 
     /// What no key of a segment's run has a first part below.

@@ -27,12 +27,11 @@ pub(crate) const AT_DATA_LEN: usize = 68;
 pub(crate) const FLAG_CORRELATION: u8 = 1;
 /// The record's data was cut to the configured size.
 pub(crate) const FLAG_TRUNCATED: u8 = 2;
-/// In a log: the first record of an append.
+/// The record is the first of its append. A batch has its first and its last event marked; a single one has both.
 pub(crate) const FLAG_FIRST: u8 = 4;
-/// In a log: the last record of an append; one that was appended alone is first and last.
+/// The record is the last of its append.
 pub(crate) const FLAG_LAST: u8 = 8;
-/// The event of a change of configuration, whose data carries the change.
-#[allow(dead_code, reason = "the durable store is being built on it")]
+/// The record is a change of configuration, made by the instance itself.
 pub(crate) const FLAG_CONFIG: u8 = 16;
 
 /// What goes into a record before its sequence number is known. Lengths have been checked by `validate`.
@@ -103,6 +102,11 @@ impl<'a> Record<'a> {
         let (header, rest) = bytes.split_first_chunk::<HEADER>()?;
         let record = Self { header, rest };
         (record.data_start() + record.data_len() <= rest.len()).then_some(record)
+    }
+
+    /// Bytes that the record takes.
+    pub(crate) fn length(&self) -> usize {
+        HEADER + self.rest.len()
     }
 
     /// Appends all its bytes.

@@ -95,6 +95,8 @@ pub(crate) enum Budget {
     Usual,
     /// A change of configuration, for which two segments beyond the bound are reserved.
     Reserved,
+    /// Events that come back from files when a store is opened: they were there before the bound.
+    Recovery,
 }
 
 impl Pool {
@@ -122,7 +124,11 @@ impl Pool {
 
     /// Counts fresh memory in, if the bound allows it.
     fn count_in(&self, bytes: u64, budget: Budget) -> bool {
-        let reserve = if budget == Budget::Reserved { bytes.saturating_mul(2) } else { 0 };
+        let reserve = match budget {
+            Budget::Usual => 0,
+            Budget::Reserved => bytes.saturating_mul(2),
+            Budget::Recovery => u64::MAX,
+        };
         let limit = self.limit.saturating_add(reserve);
         let fits = |allocated: u64| allocated.checked_add(bytes).filter(|all| *all <= limit);
         self.allocated.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits).is_ok()

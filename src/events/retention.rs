@@ -5,7 +5,11 @@
 //! which leaves *holes* between the mark and the end; while there are any, looking settles the mark exactly, by
 //! counting. Whole segments below the mark are retired when a segment is added and after pruning.
 //!
-//! Locks: `Retention::books` before any shard's lock, never the other way round.
+//! On a store with files, events that are in a sealed file leave memory without being gone: they are *elsewhere*,
+//! and the mark is only the mark of memory. What is not in a sealed file yet (`keep_from` and behind) stays in
+//! memory, whether it can be seen or not, because files are copies of memory.
+//!
+//! Locks: the disk's state, then `Retention::books`, then any shard's lock; never the other way round.
 
 use std::sync::Arc;
 
@@ -26,12 +30,12 @@ pub(crate) struct Dead {
 }
 
 impl Dead {
-    fn new(events: u32) -> Self {
+    pub(crate) fn new(events: u32) -> Self {
         let words = events.div_ceil(64);
         Self { bits: (0..words).map(|_| AtomicU64::new(0)).collect(), count: AtomicU32::new(0) }
     }
 
-    fn mark(&self, index: u32) {
+    pub(crate) fn mark(&self, index: u32) {
         if let Some(word) = self.bits.get(index as usize / 64) {
             let bit = 1 << (index % 64);
             if word.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
@@ -89,6 +93,21 @@ pub(crate) struct Books {
     pub(crate) expired: u64,
     /// Events removed for want of memory so far.
     pub(crate) evicted: u64,
+    /// Events that damage or a crash took.
+    pub(crate) lost: u64,
+    /// Events that are there and only in files.
+    pub(crate) elsewhere: u64,
+}
+
+/// What a store that is opened again knows of its past.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Past {
+    /// Every event below it is in a sealed file or gone.
+    pub(crate) sealed: u64,
+    pub(crate) pruned: u64,
+    pub(crate) expired: u64,
+    pub(crate) lost: u64,
+    pub(crate) elsewhere: u64,
 }
 
 pub(crate) struct Retention {
@@ -97,6 +116,8 @@ pub(crate) struct Retention {
     low: AtomicU64,
     /// How many events at or above the mark were removed; while it is 0 the mark follows from `next`.
     holes: AtomicU64,
+    /// Events from here on are not in sealed files and stay in memory; `u64::MAX` without files.
+    keep_from: AtomicU64,
     /// Also the lock of whoever moves the mark.
     books: Mutex<Ledger>,
 }
@@ -108,6 +129,10 @@ pub(crate) enum Reason {
     Asked,
     /// They are too old.
     Age,
+    /// The store may not hold so many.
+    Bound,
+    /// They cannot be read any more.
+    Damage,
 }
 
 struct Ledger {
@@ -115,6 +140,9 @@ struct Ledger {
     pruned: u64,
     expired: u64,
     evicted: u64,
+    lost: u64,
+    /// Events that are only in files.
+    elsewhere: u64,
     /// All that are gone, as far as their room was given back.
     gone: u64,
     /// Where the books were settled last: everything below is published.
@@ -128,8 +156,63 @@ impl Retention {
             room,
             low: AtomicU64::new(FIRST_SEQ),
             holes: AtomicU64::new(0),
-            books: Mutex::new(Ledger { pruned: 0, expired: 0, evicted: 0, gone: 0, settled: FIRST_SEQ }),
+            keep_from: AtomicU64::new(u64::MAX),
+            books: Mutex::new(Ledger {
+                pruned: 0,
+                expired: 0,
+                evicted: 0,
+                lost: 0,
+                elsewhere: 0,
+                gone: 0,
+                settled: FIRST_SEQ,
+            }),
         }
+    }
+
+    /// Takes up the books of a store that is opened again, when what was not sealed is back in memory, and before
+    /// anybody else has it.
+    pub(crate) fn resume(&self, past: Past, shards: &[Shard], frontier: &Frontier) {
+        let mut ledger = lock(&self.books);
+        let next = frontier.next();
+        self.keep_from.store(past.sealed, Ordering::Release);
+        self.low.store(past.sealed, Ordering::Release);
+        let present = count(shards, past.sealed, next);
+        self.holes.store(next - past.sealed - present, Ordering::Release);
+        ledger.settled = next;
+        (ledger.pruned, ledger.expired) = (past.pruned, past.expired);
+        (ledger.lost, ledger.elsewhere) = (past.lost, past.elsewhere);
+        ledger.gone = next - FIRST_SEQ - present - past.elsewhere;
+        self.room.take(present + past.elsewhere);
+    }
+
+    /// Events below this `seq` are in sealed files: memory need not keep them.
+    pub(crate) fn sealed(&self, seq: u64) {
+        self.keep_from.store(seq, Ordering::Release);
+    }
+
+    /// Lets go of the events in memory below `mark`, all of which are in sealed files: they are elsewhere now.
+    pub(crate) fn demote(&self, mark: u64, shards: &[Shard], frontier: &Frontier) {
+        let mut ledger = lock(&self.books);
+        let Books { next, low, .. } = self.settle_locked(&mut ledger, shards, frontier);
+        if mark <= low {
+            return;
+        }
+        ledger.elsewhere += count(shards, low, mark);
+        self.holes.store(next - mark - count(shards, mark, next), Ordering::Release);
+        self.raise(mark, shards);
+    }
+
+    /// So many events that were only in files are gone, for this reason.
+    pub(crate) fn gone_from_files(&self, events: u64, reason: Reason, shards: &[Shard], frontier: &Frontier) {
+        let mut ledger = lock(&self.books);
+        ledger.elsewhere = ledger.elsewhere.saturating_sub(events);
+        match reason {
+            Reason::Asked => ledger.pruned += events,
+            Reason::Age => ledger.expired += events,
+            Reason::Bound => {}
+            Reason::Damage => ledger.lost += events,
+        }
+        self.settle_locked(&mut ledger, shards, frontier);
     }
 
     /// The mark for a reader that stops at `next`: no event below it is there.
@@ -204,13 +287,13 @@ impl Retention {
         }
         self.raise(low, shards);
         self.give_back(ledger, next, present);
-        let Ledger { pruned, expired, evicted, .. } = *ledger;
-        Books { next, low, present, pruned, expired, evicted }
+        let Ledger { pruned, expired, evicted, lost, elsewhere, .. } = *ledger;
+        Books { next, low, present, pruned, expired, evicted, lost, elsewhere }
     }
 
     /// Gives back the room of what has gone since the last time.
     fn give_back(&self, ledger: &mut Ledger, next: u64, present: u64) {
-        let gone = next - FIRST_SEQ - present;
+        let gone = (next - FIRST_SEQ - present).saturating_sub(ledger.elsewhere);
         self.room.release(gone.saturating_sub(ledger.gone));
         ledger.gone = ledger.gone.max(gone);
     }
@@ -219,7 +302,8 @@ impl Retention {
     fn raise(&self, low: u64, shards: &[Shard]) {
         self.low.store(low, Ordering::Release);
         // One without events, which a panic in mid-batch leaves behind, lies below every mark.
-        let below = |entry: &Entry| entry.bounds().is_none_or(|bounds| bounds.seqs.1 < low);
+        let kept = low.min(self.keep_from.load(Ordering::Acquire));
+        let below = |entry: &Entry| entry.bounds().is_none_or(|bounds| bounds.seqs.1 < kept);
         for shard in shards {
             if shard.segments().split_first().is_some_and(|(first, rest)| !rest.is_empty() && below(first)) {
                 shard.retire(below);
@@ -227,34 +311,44 @@ impl Retention {
         }
     }
 
-    /// Removes every event that is there now and is older than `time`; how many those were.
+    /// Removes every event that is there now and is older than `time`; how many those were, and the `seq` below which
+    /// they lie.
     pub(crate) fn remove_before(
         &self,
         time: i64,
         reason: Reason,
         shards: &[Shard],
         frontier: &Frontier,
-    ) -> u64 {
+    ) -> (u64, u64) {
         let mut ledger = lock(&self.books);
         let Books { next, low, present, .. } = self.settle_locked(&mut ledger, shards, frontier);
         // From here until the books are right again readers wait for us rather than work the mark out.
         self.holes.store(1, Ordering::Release);
         let mut removed = 0;
+        let keep_from = self.keep_from.load(Ordering::Acquire);
         for shard in shards {
             // Whole segments go first, judged under the shard's lock, so that nothing is being added to them.
-            let whole = |entry: &Entry| entry.bounds().is_some_and(|b| b.times.1 < time && b.seqs.1 < next);
+            let whole = |entry: &Entry| {
+                entry.bounds().is_some_and(|b| b.times.1 < time && b.seqs.1 < next.min(keep_from))
+            };
             removed += shard.retire(whole).iter().map(|entry| live(entry, low, next)).sum::<u64>();
             removed += shard.segments().iter().map(|entry| prune_some(entry, time, low, next)).sum::<u64>();
         }
         match reason {
             Reason::Asked => ledger.pruned += removed,
             Reason::Age => ledger.expired += removed,
+            Reason::Bound | Reason::Damage => {}
         }
         let low = first_live(shards, low, next);
         self.holes.store(next - low - count(shards, low, next), Ordering::Release);
         self.raise(low, shards);
         self.give_back(&mut ledger, next, present - removed);
-        removed
+        (removed, next)
+    }
+
+    /// The most events that are held.
+    pub(crate) fn max_events(&self) -> u64 {
+        self.max_events
     }
 
     /// Removes the oldest events, as many as free a segment; `false` when only active segments are left.
@@ -336,7 +430,11 @@ fn first_live(shards: &[Shard], low: u64, next: u64) -> u64 {
 
 /// Marks the events of one segment with `low <= seq < next` that are older than `time`.
 fn prune_some(entry: &Entry, time: i64, low: u64, next: u64) -> u64 {
-    let segment = &*entry.segment;
+    prune_segment(&entry.segment, time, low, next)
+}
+
+/// The same, of a segment that is in no shard's list.
+pub(crate) fn prune_segment(segment: &Segment, time: i64, low: u64, next: u64) -> u64 {
     if segment.time_bounds().0 >= time {
         return 0;
     }

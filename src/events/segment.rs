@@ -149,14 +149,19 @@ impl Segment {
         }
         buffers.shadow.read(index);
         // SAFETY: `index` is below `committed`, loaded with acquire: the offset and the record's bytes are written
-        // and never change. The offset lies inside the arena and the record's length is its first word.
-        let bytes = unsafe {
-            let offset = *buffers.offsets.as_ptr().add(index as usize);
-            let start = buffers.arena.as_ptr().cast::<u8>().add(offset as usize);
-            let length = u32::from_le_bytes(*start.cast::<[u8; 4]>());
-            std::slice::from_raw_parts(start, length as usize)
-        };
-        Record::parse(bytes)
+        // and never change.
+        Record::parse(unsafe { buffers.bytes_at(index) })
+    }
+
+    /// The bytes of the record at a published index.
+    pub(crate) fn bytes_of(&self, index: u32) -> Option<&[u8]> {
+        if index >= self.committed() {
+            return None;
+        }
+        let buffers = self.buffers.as_ref()?;
+        buffers.shadow.read(index);
+        // SAFETY: as in `record`: published, so written and never changed again.
+        Some(unsafe { buffers.bytes_at(index) })
     }
 
     /// The timestamps of the first `n` events (as many as are published).
@@ -349,6 +354,19 @@ impl Writer {
         Some(index)
     }
 
+    /// The bytes of an event that is staged and not published.
+    pub(crate) fn staged_bytes(&self, index: u32) -> Option<&[u8]> {
+        let buffers = self.segment.buffers.as_ref().filter(|_| self.unpublished().contains(&index))?;
+        // SAFETY: `index` was staged, so offset and record are written inside the arena; only this writer writes
+        // there, and it is borrowed for as long as the slice lives.
+        Some(unsafe { buffers.bytes_at(index) })
+    }
+
+    /// An event that is staged and not published.
+    pub(crate) fn staged(&self, index: u32) -> Option<Record<'_>> {
+        self.staged_bytes(index).and_then(Record::parse)
+    }
+
     /// Fills in what is known last, and links the event into the id index.
     pub(crate) fn finish(&mut self, index: u32, seq: u64, event_id: u64, config_version: u64) {
         let segment = &*self.segment;
@@ -393,6 +411,21 @@ fn raise(bound: &AtomicU64, value: u64) {
 }
 
 impl Buffers {
+    /// The bytes of the record at this index.
+    ///
+    /// # Safety
+    /// Offset and record of this index are written, and nobody writes to them while the slice lives.
+    unsafe fn bytes_at(&self, index: u32) -> &[u8] {
+        // SAFETY: as the caller promises; the offset lies inside the arena, and so does the whole record, whose
+        // length is its first word (see the invariants above).
+        unsafe {
+            let offset = *self.offsets.as_ptr().add(index as usize);
+            let start = self.arena.as_ptr().cast::<u8>().add(offset as usize);
+            let length = u32::from_le_bytes(*start.cast::<[u8; 4]>());
+            std::slice::from_raw_parts(start, length as usize)
+        }
+    }
+
     /// Puts an index at the head of its chain.
     fn link(&self, index: Index, hash: u64, at: u32) {
         let (heads, next) = self.index(index);

@@ -6,7 +6,7 @@ use super::overflow::Overflow;
 use super::tail::TailsStats;
 
 /// What a store holds and what has become of the rest. `stored = events + dropped_oldest + pruned + expired +
-/// evicted`, and
+/// evicted + lost`, and
 /// `offered = stored + refused + dropped_newest + repeated`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct EventStats {
@@ -32,6 +32,8 @@ pub struct EventStats {
     pub expired: u64,
     /// Events removed to stay within the store's memory bound.
     pub evicted: u64,
+    /// Events that a crash or damage to a file took.
+    pub lost: u64,
     /// The most events that are held, if there is a bound.
     pub max_events: Option<u64>,
     /// What an append does that finds the store full.

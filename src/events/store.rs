@@ -8,24 +8,29 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::again::OnDuplicate;
 use super::cursor::Cursor;
+use super::disk::{Disk, Recovered};
+use super::durability::Level;
 use super::frontier::{FIRST_SEQ, Frontier};
 use super::ids::Ids;
-use super::model::{ACCEPTED, DROPPED, EventRef, EventType, NewEvent, Receipt, TypeId};
+use super::model::{ACCEPTED, CRASH_SAFE, DROPPED, EventRef, EventType, NewEvent, Receipt, TypeId};
 use super::names::Names;
 use super::options::{Cleanup, EventStoreOptions};
 use super::overflow::{Overflow, Refusal, Room};
-use super::plan::{self, Plan};
+use super::plan::{self, Plan, Planned};
 use super::query::Query;
-use super::record::Draft;
+use super::record::{Draft, FLAG_CONFIG, FLAG_FIRST, FLAG_LAST};
 use super::recycle::{Budget, Pool};
 use super::retention::{Reason, Retention, is_dead};
-use super::segment::{Segment, Shape, Shared};
+use super::segment::{Segment, Shape, Shared, Writer};
 use super::shard::{Shard, of_this_thread};
 use super::stats::EventStats;
 use super::tail::Tails;
 use super::validate;
 use crate::error::{Code, Error, Result};
 use crate::runtime::clock::AnchoredClock;
+
+/// Memory of a store with files where nothing else is said, in bytes.
+const DEFAULT_MEMORY: u64 = 512 << 20;
 
 static STORES: AtomicU32 = AtomicU32::new(1);
 
@@ -61,6 +66,8 @@ pub struct EventStore {
     pub(super) shape: Shape,
     pub(super) clock: AnchoredClock,
     pub(super) tails: Arc<Tails>,
+    /// The files behind it, if there are any.
+    pub(super) disk: Option<Arc<Disk>>,
     config_version: Arc<AtomicU64>,
     options: EventStoreOptions,
     /// Tells type handles of one store from those of another.
@@ -112,13 +119,37 @@ impl EventStore {
         clock: AnchoredClock,
         config_version: Arc<AtomicU64>,
     ) -> Result<Self> {
+        Self::open_with(options, clock, config_version, None)
+    }
+
+    /// Opens a store with the files that were read. What is in them comes back; `clock` should be anchored behind
+    /// [`Recovered::newest_time`].
+    pub fn open_recovered(
+        options: EventStoreOptions,
+        clock: AnchoredClock,
+        config_version: Arc<AtomicU64>,
+        recovered: Recovered,
+    ) -> Result<Self> {
+        // Memory is a cache of the files: without a bound it would come to hold all of them.
+        let max_memory_bytes =
+            options.max_memory_bytes.or(Some(DEFAULT_MEMORY.max(4 * options.max_data_bytes as u64)));
+        let options = EventStoreOptions { max_memory_bytes, ..options };
+        Self::open_with(options, clock, config_version, Some(recovered))
+    }
+
+    fn open_with(
+        options: EventStoreOptions,
+        clock: AnchoredClock,
+        config_version: Arc<AtomicU64>,
+        recovered: Option<Recovered>,
+    ) -> Result<Self> {
         options.check()?;
         let shards = options.shard_count();
         let shape = options.shape(shards);
         let pool = Pool::bounded(shape, options.max_memory_bytes, options.cleanup == Cleanup::Lru);
         let freed = Arc::clone(&pool.freed);
         let room = Room::new(options.overflow, options.block_timeout, options.max_events, freed);
-        Ok(Self {
+        let mut store = Self {
             shards: (0..shards).map(|_| Shard::new()).collect(),
             frontier: Frontier::new(shards),
             ids: Ids::new(),
@@ -127,6 +158,7 @@ impl EventStore {
             shape,
             clock,
             tails: Arc::new(Tails::new()),
+            disk: None,
             config_version,
             options,
             number: STORES.fetch_add(1, Ordering::Relaxed),
@@ -134,19 +166,92 @@ impl EventStore {
             refused_full: AtomicU64::new(0),
             dropped_newest: AtomicU64::new(0),
             repeated: AtomicU64::new(0),
-        })
+        };
+        if let Some(recovered) = recovered {
+            store.attach(recovered)?;
+        }
+        Ok(store)
     }
 
     /// Stores one event. When this has returned, every query that starts finds it.
     ///
     /// What happens when the store is full is its [`Overflow`] strategy; only [`Overflow::Block`] ever waits.
+    ///
+    /// A store with files answers when the event has the level of its mode; see [`EventStore::append_with`].
     pub fn append(&self, event: &NewEvent<'_>) -> Result<Receipt> {
-        self.append_in(Manner::Waiting, event)
+        self.append_with(event, None)
     }
 
-    /// Like [`EventStore::append`] and never waits: where it would, it fails with `store_full`.
+    /// Stores one event and answers when it is as safe as `level` says, whatever the store's mode; `None` is the
+    /// level of the mode.
+    ///
+    /// Errors: those of [`EventStore::append`]; `io_error` or `no_space` if the disk would not take it: the event is
+    /// in memory then, `context.event_id` and `context.seq` name it, and the store goes on trying.
+    pub fn append_with(&self, event: &NewEvent<'_>, level: Option<Level>) -> Result<Receipt> {
+        let mut receipt = self.append_in(Manner::Waiting, event)?;
+        self.await_level(std::slice::from_mut(&mut receipt), level)?;
+        Ok(receipt)
+    }
+
+    /// Waits until what was just stored is as safe as was asked for, and writes the level into the receipts.
+    pub(super) fn await_level(&self, receipts: &mut [Receipt], level: Option<Level>) -> Result<()> {
+        let Some(last) = receipts.iter().map(|receipt| receipt.seq).max().filter(|seq| *seq > 0) else {
+            return Ok(());
+        };
+        let mode = self.disk.as_ref().map_or(Level::Accepted, |disk| disk.mode.level());
+        // Without files nothing better is to be had, and the receipt says so.
+        let wanted = if self.disk.is_some() { level.unwrap_or(mode) } else { Level::Accepted };
+        let reached = if wanted > Level::Accepted && !(wanted == Level::CrashSafe && is_logged(receipts)) {
+            match self.wait_safe(last + 1, wanted, None) {
+                Ok(()) => wanted,
+                Err(error) => {
+                    let first = receipts.first().copied().unwrap_or_default();
+                    return Err(error.with("event_id", first.event_id).with("seq", first.seq));
+                }
+            }
+        } else {
+            self.note_unsynced();
+            Level::Accepted
+        };
+        for receipt in receipts.iter_mut().filter(|receipt| receipt.seq > 0) {
+            receipt.level = receipt.level.max(reached.number());
+        }
+        Ok(())
+    }
+
+    /// Copies what is staged to the shard's mapped log, if the store has such; the level that this comes to.
+    pub(super) fn log_staged(&self, shard: usize, writer: &Writer) -> u32 {
+        match self.disk.as_ref().filter(|disk| disk.mode.maps()) {
+            Some(disk) if disk.mapped.log(disk, &self.shared.names, shard, writer) => CRASH_SAFE,
+            _ => ACCEPTED,
+        }
+    }
+
+    /// Tells those who look after the files that a segment of memory is full.
+    pub(super) fn note_rotation(&self) {
+        if let Some(disk) = &self.disk {
+            disk.seal_news.tell();
+        }
+    }
+
+    /// Fails where the store has files and this process may not write to them.
+    pub(super) fn check_writable(&self) -> Result<()> {
+        self.disk.as_ref().map_or(Ok(()), |disk| disk.check_writable())
+    }
+
+    /// Like [`EventStore::append`] and never waits: where it would wait for room, it fails with `store_full`, and it
+    /// does not wait for a disk: [`EventStore::when_durable`] tells when that is done.
     pub fn append_at_once(&self, event: &NewEvent<'_>) -> Result<Receipt> {
-        self.append_in(Manner::AtOnce, event)
+        let receipt = self.append_in(Manner::AtOnce, event)?;
+        self.note_unsynced();
+        Ok(receipt)
+    }
+
+    /// Tells the sync thread of events that nobody waits for.
+    pub(super) fn note_unsynced(&self) {
+        if let Some(disk) = self.disk.as_ref().filter(|disk| !disk.mode.maps()) {
+            disk.news.tell();
+        }
     }
 
     /// Stores what must not be lost to a strategy: changes of configuration.
@@ -187,7 +292,9 @@ impl EventStore {
                 Refusal::TooLarge(error) => (Some(error), false),
             };
             let drops_oldest = room.strategy() == Overflow::DropOldest || manner == Manner::Reserved;
-            if drops_oldest && possible && self.retention.evict_oldest(&self.shards, &self.frontier) {
+            // Memory that is full of what files have is no want of room.
+            let lets_go = lack.is_some() && possible && self.let_go(manner)?;
+            if lets_go || (drops_oldest && possible && self.evict_oldest()) {
                 match again() {
                     Ok(stored) => return Ok(stored),
                     Err(next) => refusal = next,
@@ -224,7 +331,28 @@ impl EventStore {
         Receipt { level: DROPPED, event_id: event.event_id.unwrap_or_else(|| self.generate_id()), seq: 0 }
     }
 
+    /// Removes the oldest events for good, where there are no files to keep them.
+    fn evict_oldest(&self) -> bool {
+        self.disk.is_none() && self.retention.evict_oldest(&self.shards, &self.frontier)
+    }
+
+    /// Lets memory go of events that are in files, sealing them first if need be; whether there is more room now.
+    fn let_go(&self, manner: Manner) -> Result<bool> {
+        let Some(disk) = &self.disk else { return Ok(false) };
+        if disk.archive.unload_one() || self.demote_one(disk) {
+            return Ok(true);
+        }
+        if manner == Manner::AtOnce {
+            disk.seal_news.tell();
+            return Ok(false);
+        }
+        // Producers are faster than the disk: they wait for it here.
+        self.seal_files(true)?;
+        Ok(self.demote_one(disk))
+    }
+
     fn append_one(&self, event: &NewEvent<'_>, manner: Manner) -> std::result::Result<Receipt, Refusal> {
+        self.check_writable()?;
         validate::check(event, self.options.max_data_bytes)?;
         let interned = self.intern(event)?;
         if event.event_id.is_none() {
@@ -253,7 +381,8 @@ impl EventStore {
         let receipt = {
             let mut active = shard.lock();
             // Read under the lock, so that events of a shard are in the order of their own timestamps.
-            let draft = draft(event, interned, self.now(event));
+            let config = if manner == Manner::Reserved { FLAG_CONFIG } else { 0 };
+            let draft = draft(event, interned, self.now(event), FLAG_FIRST | FLAG_LAST | config);
             let hash = self.correlation_hash(event);
             let staged = active.as_mut().filter(|w| !w.has_orphans()).and_then(|w| w.stage(&draft, hash));
             let index = if staged.is_some() {
@@ -270,11 +399,15 @@ impl EventStore {
             let seq = flight.first();
             let event_id = id.unwrap_or_else(|| self.ids.draw(1));
             writer.finish(index, seq, event_id, self.version());
+            let level = self.log_staged(number, writer);
             writer.publish();
-            Receipt { level: ACCEPTED, event_id, seq }
+            Receipt { level, event_id, seq }
         };
         claim.keep();
         self.tails.bell.stored();
+        if rotated {
+            self.note_rotation();
+        }
         if rotated || (manner == Manner::Reserved && self.retention.room.beyond_ceiling()) {
             self.retention.make_room(&self.shards, &self.frontier);
         }
@@ -326,12 +459,17 @@ impl EventStore {
         self.repeated.fetch_add(events, Ordering::Relaxed);
     }
 
-    /// The event of this id that is there.
-    pub(super) fn holds(&self, id: u64) -> Option<EventRef> {
+    /// The event of this id that is there. Only a file that cannot be read is an error.
+    pub(super) fn holds(&self, id: u64) -> Result<Option<EventRef>> {
         let low = self.low();
         let present = |segment: &Segment, index, seq| seq >= low && !is_dead(segment, index);
-        let found = self.shards.iter().find_map(|shard| shard.find(id, present));
-        found.and_then(|(segment, index)| EventRef::new(segment, index))
+        let mut found = self.shards.iter().find_map(|shard| shard.find(id, present));
+        if found.is_none()
+            && let Some(disk) = &self.disk
+        {
+            found = disk.find(id, self.store_low(disk))?;
+        }
+        Ok(found.and_then(|(segment, index)| EventRef::new(segment, index)))
     }
 
     /// An id that no event has, with its stripe held.
@@ -339,7 +477,8 @@ impl EventStore {
         loop {
             let id = self.ids.draw(1);
             let held = self.ids.lock(id);
-            if self.holds(id).is_none() {
+            // A file that cannot be read hides an id at worst; another draw is as good.
+            if matches!(self.holds(id), Ok(None)) {
                 return (id, held);
             }
         }
@@ -363,7 +502,7 @@ impl EventStore {
 
     /// The event of this id, or `data_not_found`.
     pub fn get(&self, id: u64) -> Result<EventRef> {
-        let event = self.holds(id).inspect(EventRef::note_read).ok_or_else(|| {
+        let event = self.holds(id)?.inspect(EventRef::note_read).ok_or_else(|| {
             Error::new(Code::DataNotFound, format!("no event has the id {id}; it may have been dropped"))
                 .with("event_id", id)
         })?;
@@ -374,22 +513,60 @@ impl EventStore {
 
     /// Finds events. The cursor shows the store as it is now and keeps what it shows in memory.
     pub fn query(&self, query: &Query) -> Result<Cursor> {
-        let asked = plan::Asked::new(query, &self.shared.names)?;
-        let plan = |window| asked.plan(window, &self.shards).0;
-        let planned = self.retention.look(&self.shards, &self.frontier, plan);
-        Ok(planned.into_cursor(query))
+        Ok(self.plan(query)?.0.into_cursor(query))
     }
 
     /// How a query would be answered: which index finds the events, and why that one.
     pub fn explain(&self, query: &Query) -> Result<Plan> {
-        let asked = plan::Asked::new(query, &self.shared.names)?;
-        let plan = |window| asked.plan(window, &self.shards).1;
-        Ok(self.retention.look(&self.shards, &self.frontier, plan))
+        Ok(self.plan(query)?.1)
+    }
+
+    fn plan(&self, query: &Query) -> Result<(Planned, Plan)> {
+        let unread = self.disk.as_ref().is_some_and(|disk| !disk.archive.segments().is_empty());
+        let asked = plan::Asked::new(query, &self.shared.names, unread)?;
+        let plan = |window| asked.plan(window, &self.shards);
+        let (planned, mut plan) = self.retention.look(&self.shards, &self.frontier, plan);
+        // The list is read after memory's mark was: what left memory since is in it, and below the mark.
+        let planned = match &self.disk {
+            Some(disk) => planned.with_files(disk, query, self.store_low(disk), &mut plan),
+            None => planned,
+        };
+        Ok((planned, plan))
+    }
+
+    /// Enters into the books what reading files found to be damaged.
+    fn account_damage(&self) {
+        let damaged = self.disk.as_ref().map_or(0, |disk| disk.take_damaged());
+        if damaged > 0 {
+            self.retention.gone_from_files(damaged, Reason::Damage, &self.shards, &self.frontier);
+        }
+    }
+
+    /// Events that are in files and that the bound on events hides.
+    fn hidden(&self) -> u64 {
+        let Some(disk) = &self.disk else { return 0 };
+        let (low, hot) = (self.store_low(disk), disk.hot());
+        let segments = disk.archive.segments();
+        let below =
+            segments.iter().take_while(|sealed| sealed.row.first_seq < low && sealed.row.last_seq < hot);
+        // A segment that cannot be read counts whole.
+        below.map(|sealed| sealed.live_below(disk, low).unwrap_or_else(|_| sealed.live())).sum()
     }
 
     /// Removes every event with a timestamp below `timestamp`; how many those were.
+    ///
+    /// A store with files has them removed for good when this returns.
     pub fn prune_before(&self, timestamp: i64) -> Result<u64> {
-        Ok(self.retention.remove_before(timestamp, Reason::Asked, &self.shards, &self.frontier))
+        self.check_writable()?;
+        self.remove_before(timestamp, Reason::Asked)
+    }
+
+    fn remove_before(&self, timestamp: i64, reason: Reason) -> Result<u64> {
+        let in_memory = || self.retention.remove_before(timestamp, reason, &self.shards, &self.frontier);
+        match &self.disk {
+            None => Ok(in_memory().0),
+            Some(disk) => self.prune_files(disk, timestamp, reason, in_memory),
+        }
     }
 
     /// Whether there is a bound for which [`EventStore::clean_up`] must be called at intervals.
@@ -404,8 +581,13 @@ impl EventStore {
         let expired = self.options.max_age.map_or(0, |age| {
             let age = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
             let oldest = self.clock.now_ns().saturating_sub(age);
-            self.retention.remove_before(oldest, Reason::Age, shards, frontier)
+            // A disk that fails is tried again by the next clean-up.
+            self.remove_before(oldest, Reason::Age).unwrap_or(0)
         });
+        if let Some(disk) = &self.disk {
+            disk.seal_news.tell();
+            return Cleaned { expired, evicted: 0 };
+        }
         let before = self.retention.settle(shards, frontier).evicted;
         let target = pool.limit() / 8 * 7;
         while pool.allocated().saturating_sub(pool.bytes() as u64) > target {
@@ -422,6 +604,7 @@ impl EventStore {
 
     /// The books, settled as of now.
     pub fn stats(&self) -> EventStats {
+        self.account_damage();
         let books = self.retention.settle(&self.shards, &self.frontier);
         let (mut segments, mut memory, mut index) = (0, 0, 0);
         for shard in &self.shards {
@@ -433,22 +616,25 @@ impl EventStore {
             }
         }
         let stored = books.next - FIRST_SEQ;
+        let events = books.present + books.elsewhere - self.hidden();
         let pooled = self.shared.pool.bytes() as u64;
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let (refused, dropped_newest, repeated) =
             (read(&self.refused), read(&self.dropped_newest), read(&self.repeated));
         EventStats {
             offered: stored + refused + dropped_newest + repeated,
-            events: books.present,
+            events,
             stored,
             refused,
             refused_full: read(&self.refused_full),
             dropped_newest,
             repeated,
-            dropped_oldest: stored - books.present - books.pruned - books.expired - books.evicted,
+            dropped_oldest: (stored - events)
+                .saturating_sub(books.pruned + books.expired + books.evicted + books.lost),
             pruned: books.pruned,
             expired: books.expired,
             evicted: books.evicted,
+            lost: books.lost,
             max_events: self.options.max_events,
             overflow_strategy: self.options.overflow,
             next_seq: books.next,
@@ -481,19 +667,24 @@ impl std::fmt::Debug for EventStore {
 }
 
 /// The record of an event, with the clocks of `now` where the event has none of its own.
-pub(super) fn draft<'a>(event: &NewEvent<'a>, interned: Interned, now: Now) -> Draft<'a> {
+pub(super) fn draft<'a>(event: &NewEvent<'a>, interned: Interned, now: Now, flags: u8) -> Draft<'a> {
     Draft {
         timestamp: event.timestamp.unwrap_or(now.time),
         wall_time: event.wall_time.unwrap_or(now.wall),
         parent_id: event.parent_id.unwrap_or(0),
         type_id: interned.kind,
         node_id: interned.node,
-        flags: 0,
+        flags,
         encoding: event.encoding,
         correlation: event.correlation_id,
         pid: event.pid.as_bytes(),
         data: event.data,
     }
+}
+
+/// Whether the appending thread itself has copied the events to a log.
+fn is_logged(receipts: &[Receipt]) -> bool {
+    receipts.iter().all(|receipt| receipt.level >= CRASH_SAFE || receipt.seq == 0)
 }
 
 /// What cannot be: a shard number beyond the shards, or no room in a fresh segment.

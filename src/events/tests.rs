@@ -198,7 +198,7 @@ fn a_brought_id_waits_for_the_event_that_may_have_drawn_it() {
     shard.extend(std::slice::from_ref(&writer));
     let new = event("slow");
     let now = Now { time: 0, wall: 0 };
-    let index = writer.stage(&draft(&new, store.intern(&new).unwrap(), now), 0).unwrap();
+    let index = writer.stage(&draft(&new, store.intern(&new).unwrap(), now, 0), 0).unwrap();
     let flight = store.frontier.begin(1, 1).unwrap();
     let id = store.ids.draw(1);
     let finished = AtomicBool::new(false);

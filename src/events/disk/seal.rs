@@ -1,0 +1,394 @@
+//! Sealing: a segment's worth of events leaves memory for a compressed file, and the log behind it is free.
+//!
+//! The file is written beside, synced and renamed; then the manifest names it; then readers find it, memory may let
+//! go of what is in it, and logs are recycled. A crash between any two of these leaves a file that nobody names, which
+//! the next opening removes, and the events in their logs.
+
+use std::sync::Arc;
+
+use super::super::file::{Limits, Scratch, SegmentEncoder, SegmentFile, SegmentOptions};
+use super::super::record::{FLAG_CONFIG, Record};
+use super::super::retention::{Reason, is_dead, prune_segment};
+use super::super::store::EventStore;
+use super::Disk;
+use super::archive::Sealed;
+use super::gather::Places;
+use super::manifest::{Manifest, Prune, SegmentRow, identity};
+use super::recover::ConfigPast;
+use crate::error::{Code, Error, Result};
+use crate::runtime::sync::{Ordering, lock};
+use crate::storage::write_atomically_with;
+
+/// Bytes of records after which a segment is full.
+const SEGMENT_BYTES: u64 = 8 << 20;
+/// How many prunes that later ones do not cover are kept apart; every use of the store makes do with one or two.
+const MAX_PRUNES: usize = 1_024;
+
+/// Where sealing stands.
+pub(crate) struct Sealer {
+    places: Places,
+    /// The configuration as of there.
+    config: ConfigPast,
+}
+
+/// What went into a segment.
+struct Filled {
+    row: SegmentRow,
+    /// Behind the last event that was passed, sealed or not.
+    to: u64,
+    /// Timestamp and `seq` of each event, to count what a prune meanwhile took.
+    events: Vec<(i64, u64)>,
+    config: ConfigPast,
+}
+
+impl Sealer {
+    pub(crate) fn new(shards: usize, from: u64, config: ConfigPast) -> Self {
+        Self { places: Places::new(shards, from), config }
+    }
+}
+
+impl EventStore {
+    /// Seals what is full: as many segments as there are events for. With `all`, the rest as well. How many segments
+    /// were written.
+    ///
+    /// Errors: `io_error` or `no_space`; nothing is lost by that, and the next call tries again.
+    pub fn seal_files(&self, all: bool) -> Result<u64> {
+        let Some(disk) = &self.disk else { return Ok(0) };
+        disk.check_writable()?;
+        let mut sealer = lock(&disk.sealing);
+        let mut written = 0;
+        loop {
+            let to = self.frontier.settled();
+            let from = disk.sealed();
+            if to <= from || (!all && !self.is_due(disk, from, to)) {
+                return Ok(written);
+            }
+            if let Err(error) = self.seal_one(disk, &mut sealer, to) {
+                sealer.places = Places::new(self.shards.len(), disk.sealed());
+                disk.note_failure(error.clone());
+                return Err(error);
+            }
+            written += 1;
+        }
+    }
+
+    /// Whether there is enough for a segment: by events, or by bytes.
+    fn is_due(&self, disk: &Disk, from: u64, to: u64) -> bool {
+        let events = to - from;
+        // What was ever rotated out of a shard is a segment's worth of bytes.
+        events >= disk.options.segment_events
+            || self.shards.iter().any(|shard| {
+                let segments = shard.segments();
+                let full = segments.split_last().map_or(&[][..], |(_, full)| full);
+                full.iter().any(|entry| entry.bounds().is_some_and(|bounds| bounds.seqs.0 >= from))
+            })
+    }
+
+    fn seal_one(&self, disk: &Disk, sealer: &mut Sealer, to: u64) -> Result<()> {
+        let (file, small) = {
+            let state = lock(&disk.state);
+            let segments = disk.archive.segments();
+            // A small last segment is written anew with what follows it: closing often must not leave many files.
+            let small = segments.last().filter(|last| last.row.events < disk.options.segment_events / 2);
+            (state.next_file, small.cloned())
+        };
+        let filled = self.write_segment(disk, sealer, to, file, small.as_deref());
+        let filled = match filled {
+            Ok(filled) => filled,
+            Err(error) => {
+                let _ = disk.storage.remove(&disk.directory.join(SegmentRow::name(file, disk.sealed())));
+                return Err(error);
+            }
+        };
+        self.publish(disk, sealer, filled, file, small.as_deref())
+    }
+
+    fn write_segment(
+        &self,
+        disk: &Disk,
+        sealer: &mut Sealer,
+        to: u64,
+        file: u64,
+        small: Option<&Sealed>,
+    ) -> Result<Filled> {
+        let from = sealer.places.next();
+        let first_seq = small.map_or(from, |small| small.row.first_seq);
+        let path = disk.directory.join(SegmentRow::name(file, first_seq));
+        let low = self.store_low(disk);
+        let mut events = Vec::new();
+        let mut config = sealer.config.clone();
+        let names = &self.shared.names;
+        let (places, shards) = (&mut sealer.places, &self.shards);
+        let options = SegmentOptions { codec: disk.options.compression.codec(), ..SegmentOptions::default() };
+        let mut record_bytes = 0;
+        disk.held.check()?;
+        let (footer, bytes) = write_atomically_with(&*disk.storage, &path, |writer| {
+            let mut encoder = SegmentEncoder::new(writer, identity(disk.store, file), first_seq, options)?;
+            let mut raw = 0;
+            if let Some(small) = small {
+                let prunes = disk.prunes.load();
+                copy(disk, small, &prunes, low, &mut encoder, &mut events, &mut raw)?;
+            }
+            places.walk(shards, to, &mut |segment, index, record| {
+                if record.flags() & FLAG_CONFIG != 0 {
+                    config.apply(record);
+                }
+                // What is gone already need not be written; what is hidden by the bound on events goes with it.
+                if !is_dead(segment, index) && record.seq() >= low {
+                    let bytes = segment.bytes_of(index).unwrap_or_default();
+                    encoder.push(bytes, record.flags(), |number| names.name(number))?;
+                    events.push((record.timestamp(), record.seq()));
+                    raw += bytes.len() as u64;
+                }
+                Ok((events.len() as u64) < disk.options.segment_events && raw < SEGMENT_BYTES)
+            })?;
+            let footer = encoder.finish(&[])?;
+            record_bytes = raw;
+            Ok((footer, writer.written()))
+        })?;
+        let to = places.next();
+        let row = SegmentRow::new(file, (first_seq, to - 1), &footer, bytes, record_bytes);
+        Ok(Filled { row, to, events, config })
+    }
+
+    /// Makes a written segment part of the store.
+    fn publish(
+        &self,
+        disk: &Disk,
+        sealer: &mut Sealer,
+        filled: Filled,
+        file: u64,
+        small: Option<&Sealed>,
+    ) -> Result<()> {
+        let Filled { mut row, to, events, config } = filled;
+        let mut state = lock(&disk.state);
+        let gone = |prune: &Prune, (time, seq): (i64, u64)| time < prune.before_time && seq < prune.below_seq;
+        let prunes = disk.prunes.load();
+        let dead = events.iter().filter(|event| prunes.iter().any(|prune| gone(prune, **event))).count();
+        row.live = row.events - dead as u64;
+        let list = disk.archive.segments();
+        let mut rows: Vec<SegmentRow> = list.iter().map(|sealed| sealed.current_row()).collect();
+        if small.is_some() {
+            rows.pop();
+        }
+        let empty = row.events == 0;
+        if !empty {
+            rows.push(row.clone());
+        }
+        let before = state.clone();
+        state.segments = rows;
+        state.next_file = file + 1;
+        state.sealed_seq = to;
+        state.config = config.to_row();
+        self.note_state(disk, &mut state);
+        if let Err(error) = disk.write_manifest(&state) {
+            *state = before;
+            let _ = disk.storage.remove(&disk.directory.join(row.file_name()));
+            return Err(error);
+        }
+        sealer.config = config;
+        let mut list = list.as_ref().clone();
+        if small.is_some() {
+            list.pop();
+        }
+        if !empty {
+            list.push(Arc::new(Sealed::new(row.clone())));
+        }
+        disk.archive.replace(list);
+        disk.sealed.store(to, Ordering::Release);
+        self.retention.sealed(to);
+        drop(state);
+        disk.seals.fetch_add(1, Ordering::Relaxed);
+        disk.sync.raise(to);
+        disk.mapped.caught_up(to);
+        disk.logs.recycle(to);
+        for gone in small.iter().map(|small| small.row.file_name()).chain(empty.then(|| row.file_name())) {
+            // No manifest names it: if it stays, the next opening removes it.
+            let _ = disk.storage.remove(&disk.directory.join(gone));
+        }
+        Ok(())
+    }
+
+    /// What the manifest says beside segments: counters as they are now.
+    pub(crate) fn note_state(&self, disk: &Disk, state: &mut Manifest) {
+        let books = self.retention.settle(&self.shards, &self.frontier);
+        state.next_log = disk.logs.next_number();
+        state.log_floor = disk.logs.floor(state.sealed_seq);
+        (state.next_id, state.scattered) = self.ids.past();
+        state.low_seq = disk.archive.low();
+        state.prunes.clone_from(disk.prunes.load().as_ref());
+        state.gaps = disk.gaps.load().iter().map(|gap| gap.to_row()).collect();
+        state.books.pruned = books.pruned;
+        state.books.expired = books.expired;
+        state.books.lost = books.lost;
+        state.newest_time = state.newest_time.max(self.clock.now_ns());
+    }
+
+    /// No event below it can be seen, in memory or in files.
+    pub(crate) fn store_low(&self, disk: &Disk) -> u64 {
+        let bound = self.retention.max_events();
+        disk.archive.low().max(self.frontier.next().saturating_sub(bound))
+    }
+
+    /// Lets memory go of sealed events until it has room to spare; whether it let go of any.
+    pub(crate) fn demote(&self, disk: &Disk) -> bool {
+        let pool = &self.shared.pool;
+        let target = pool.limit() / 8 * 6;
+        let used = || pool.allocated().saturating_sub(pool.bytes() as u64);
+        let mut demoted = false;
+        while used() > target {
+            if !disk.archive.unload_one() && !self.demote_one(disk) {
+                break;
+            }
+            demoted = true;
+        }
+        demoted
+    }
+
+    /// Lets memory go of the events of its oldest sealed segment; `false` if none is sealed.
+    pub(crate) fn demote_one(&self, disk: &Disk) -> bool {
+        let state = lock(&disk.state);
+        let hot = disk.hot();
+        let segments = disk.archive.segments();
+        let Some(next) = segments.iter().find(|sealed| sealed.row.last_seq >= hot) else {
+            // Nothing that could be seen is between here and the sealed end.
+            return false;
+        };
+        let mark = next.row.last_seq + 1;
+        disk.hot.store(mark, Ordering::Release);
+        self.retention.demote(mark, &self.shards, &self.frontier);
+        drop(state);
+        true
+    }
+
+    /// Removes events that are older than this from memory and from files, durably: what the host prunes, or what has
+    /// become too old. How many those were. `in_memory` does memory's part: it answers how many events it removed and
+    /// the `seq` below which they lie.
+    pub(crate) fn prune_files(
+        &self,
+        disk: &Disk,
+        before_time: i64,
+        reason: Reason,
+        in_memory: impl FnOnce() -> (u64, u64),
+    ) -> Result<u64> {
+        // Held throughout, so that nothing moves from memory to files in between.
+        let mut state = lock(&disk.state);
+        let mut prunes = disk.prunes.load().as_ref().clone();
+        prunes.retain(|old| old.before_time > before_time);
+        if prunes.len() >= MAX_PRUNES {
+            let message = format!(
+                "{MAX_PRUNES} prunes, each of earlier events than the one before it, are kept apart, which is the \
+                 limit; prune what is older than the latest of them first"
+            );
+            return Err(Error::new(Code::ResourceExhausted, message).with("limit", MAX_PRUNES));
+        }
+        let (mut removed, below_seq) = in_memory();
+        let prune = Prune { before_time, below_seq };
+        prunes.push(prune);
+        disk.prunes.store(Arc::new(prunes));
+        let mut elsewhere = 0;
+        let hot = disk.hot();
+        for sealed in disk.archive.segments().iter() {
+            let row = &sealed.row;
+            if row.first_seq >= below_seq || row.min_time >= before_time || sealed.live() == 0 {
+                continue;
+            }
+            let gone = if row.max_time < before_time && row.last_seq < below_seq {
+                sealed.live()
+            } else {
+                let segment = disk.load(sealed)?;
+                prune_segment(&segment, before_time, 0, below_seq);
+                let live = (0..segment.committed()).filter(|index| !is_dead(&segment, *index)).count() as u64;
+                sealed.live().saturating_sub(live)
+            };
+            sealed.remove(gone);
+            if row.last_seq < hot {
+                elsewhere += gone;
+            }
+        }
+        removed += elsewhere;
+        self.retention.gone_from_files(elsewhere, reason, &self.shards, &self.frontier);
+        self.drop_files(disk, &mut state)?;
+        Ok(removed)
+    }
+
+    /// Removes sealed segments that nothing can be seen of: all events removed, or below the store's bounds.
+    pub(crate) fn clean_files(&self, disk: &Disk) -> Result<()> {
+        let mut state = lock(&disk.state);
+        let segments = disk.archive.segments();
+        let low = self.store_low(disk);
+        let mut mark = low;
+        if let Some(most) = disk.options.max_disk_bytes {
+            let mut bytes: u64 = segments.iter().map(|sealed| sealed.row.bytes).sum();
+            for sealed in segments.iter().take_while(|sealed| sealed.row.last_seq < disk.hot()) {
+                if bytes <= most {
+                    break;
+                }
+                bytes -= sealed.row.bytes;
+                mark = mark.max(sealed.row.last_seq + 1);
+            }
+        }
+        if segments.iter().all(|sealed| sealed.live() > 0 && sealed.row.last_seq >= mark) {
+            return Ok(());
+        }
+        let hot = disk.hot();
+        let gone: u64 = segments
+            .iter()
+            .filter(|sealed| sealed.row.last_seq < mark && sealed.row.last_seq < hot)
+            .map(|sealed| sealed.live())
+            .sum();
+        disk.archive.raise(mark.min(hot));
+        self.retention.gone_from_files(gone, Reason::Bound, &self.shards, &self.frontier);
+        self.drop_files(disk, &mut state)
+    }
+
+    /// Writes a manifest without the segments of which nothing can be seen, then removes their files.
+    fn drop_files(&self, disk: &Disk, state: &mut Manifest) -> Result<()> {
+        let low = disk.archive.low();
+        let hot = disk.hot();
+        let list = disk.archive.segments();
+        // What memory still shows stays listed until it has left memory.
+        let gone = |sealed: &Arc<Sealed>| {
+            sealed.row.last_seq < hot && (sealed.row.last_seq < low || sealed.live() == 0)
+        };
+        let (gone, kept): (Vec<_>, Vec<_>) = list.iter().cloned().partition(gone);
+        state.segments = kept.iter().map(|sealed| sealed.current_row()).collect();
+        self.note_state(disk, state);
+        disk.write_manifest(state)?;
+        disk.archive.replace(kept);
+        for sealed in gone {
+            let _ = disk.storage.remove(&disk.directory.join(sealed.row.file_name()));
+        }
+        Ok(())
+    }
+}
+
+/// Copies what is left of a sealed segment into the one that takes its place.
+fn copy(
+    disk: &Disk,
+    small: &Sealed,
+    prunes: &[Prune],
+    low: u64,
+    encoder: &mut SegmentEncoder<'_>,
+    events: &mut Vec<(i64, u64)>,
+    raw: &mut u64,
+) -> Result<()> {
+    let path = disk.directory.join(small.row.file_name());
+    let file =
+        SegmentFile::open(&*disk.storage, &path, identity(disk.store, small.row.file), Limits::default())?;
+    let gone = |record: &Record<'_>| {
+        record.seq() < low
+            || prunes.iter().any(|p| record.timestamp() < p.before_time && record.seq() < p.below_seq)
+    };
+    let mut scratch = Scratch::default();
+    for number in 0..file.blocks().len() {
+        let Ok(block) = file.read_block_with(number, &mut scratch) else { continue };
+        for (index, record) in block.records().enumerate() {
+            let Some(bytes) = block.record_bytes(index).filter(|_| !gone(&record)) else { continue };
+            encoder.push(bytes, record.flags(), |number| block.name(number).unwrap_or_default())?;
+            events.push((record.timestamp(), record.seq()));
+            *raw += record.length() as u64;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,405 @@
+//! From memory to the disk: rounds of writing and syncing, the watermarks, and those who wait for them.
+//!
+//! One *round* writes everything that is published (`group`: to the log, in the order of `seq`; `strict`: one append)
+//! and syncs it. Whoever waits and finds nobody at it leads the next round; the others wait for that one to end, and
+//! whatever they stored meanwhile is in the round after it. So one sync serves all who wait, and nobody hands work
+//! to another thread only to wait for it.
+//!
+//! Invariants:
+//! - every event below `durable` is on the disk: in a sealed segment, or in a log that was synced behind it;
+//! - after a failed write or sync nothing more goes to that file. What was not known to be durable is written again,
+//!   from memory, to another one (`Places` start again at `durable`), and only then acknowledged;
+//! - nothing below `durable` is ever written again, so a log that was given up holds nothing that is needed.
+
+use std::time::Duration;
+
+use super::super::durability::{Durability, Level};
+use super::super::record::FLAG_LAST;
+use super::super::store::EventStore;
+use super::Disk;
+use super::gather::Places;
+use super::logs::OpenLog;
+use crate::error::{Code, Error, Result};
+use crate::runtime::deadline::Deadline;
+use crate::runtime::sync::{AtomicU64, Condvar, Mutex, Ordering, lock, wait_timeout};
+
+/// How much is gathered before it is written, in bytes.
+const CHUNK: usize = 1 << 20;
+/// How many waits that end in a call may be open.
+const MAX_WAITERS: usize = 65_536;
+/// How long one look at the state lasts at most while another thread is at it.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Called once: when the events are as safe as was asked for, or with the reason why not.
+pub type WhenSafe = Box<dyn FnOnce(Result<()>) + Send>;
+
+struct Waiter {
+    /// Everything below must be safe.
+    seq: u64,
+    level: Level,
+    then: WhenSafe,
+}
+
+/// What is being written to.
+struct Flusher {
+    places: Places,
+    log: Option<OpenLog>,
+    buffer: Vec<u8>,
+}
+
+/// The watermarks and the queue before them.
+pub(crate) struct Syncing {
+    durable: AtomicU64,
+    flusher: Mutex<Flusher>,
+    state: Mutex<State>,
+    changed: Condvar,
+    rounds: AtomicU64,
+    failures: AtomicU64,
+    bytes: AtomicU64,
+    /// When the last sync ended, on the store's clock, and how long it took.
+    last_sync: AtomicU64,
+    last_took: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    leading: bool,
+    waiters: Vec<Waiter>,
+    /// Why the last round failed; `None` since one succeeded.
+    failure: Option<Error>,
+}
+
+impl Syncing {
+    /// Everything below `next` is durable.
+    pub(crate) fn new(shards: usize, next: u64) -> Self {
+        Self {
+            durable: AtomicU64::new(next),
+            flusher: Mutex::new(Flusher { places: Places::new(shards, next), log: None, buffer: Vec::new() }),
+            state: Mutex::new(State::default()),
+            changed: Condvar::new(),
+            rounds: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            last_sync: AtomicU64::new(0),
+            last_took: AtomicU64::new(0),
+        }
+    }
+
+    /// Every event below it is on the disk.
+    pub(crate) fn durable(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// Rounds, failures of rounds, and bytes written by rounds.
+    pub(crate) fn counts(&self) -> (u64, u64, u64) {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (read(&self.rounds), read(&self.failures), read(&self.bytes))
+    }
+
+    /// When the last sync ended and how long it took, in nanoseconds; 0 before the first.
+    pub(crate) fn last_sync(&self) -> (u64, u64) {
+        (self.last_sync.load(Ordering::Relaxed), self.last_took.load(Ordering::Relaxed))
+    }
+
+    /// Why the last round failed, if it did.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        lock(&self.state).failure.clone()
+    }
+
+    /// Whether somebody waits for a call.
+    pub(crate) fn has_waiters(&self) -> bool {
+        !lock(&self.state).waiters.is_empty()
+    }
+
+    /// Everything below is on the disk, whoever saw to it: sealing does too.
+    pub(crate) fn raise(&self, seq: u64) {
+        self.durable.fetch_max(seq, Ordering::AcqRel);
+        let _state = lock(&self.state);
+        self.changed.notify_all();
+    }
+
+    /// Closes the log that is written to. Nobody writes any more.
+    pub(crate) fn finish(&self, disk: &Disk) {
+        let log = lock(&self.flusher).log.take();
+        if let Some(mut log) = log {
+            log.finish();
+            disk.logs.close(log);
+        }
+    }
+}
+
+impl EventStore {
+    /// Waits until every event up to this `seq` is at least as safe as `level`, for so long at most.
+    ///
+    /// Errors: `timeout` when that took longer; `operation_forbidden` when the store has no files and the level asks
+    /// for them; `io_error` or `no_space` when the disk would not take it: the events are in memory, and the store
+    /// goes on trying.
+    pub fn wait_durable(&self, seq: u64, level: Level, timeout: Duration) -> Result<()> {
+        let deadline = Deadline::after(timeout);
+        self.wait_safe(seq.saturating_add(1), level, Some(deadline))
+    }
+
+    /// Every event below this `seq` is at least as safe as `level`.
+    pub fn watermark(&self, level: Level) -> u64 {
+        match (&self.disk, level) {
+            (_, Level::Accepted) => self.frontier.stable(),
+            (None, _) => super::super::frontier::FIRST_SEQ,
+            (Some(disk), Level::CrashSafe) if disk.mode.maps() => {
+                self.frontier.stable().min(disk.mapped.unlogged_from()).max(disk.sync.durable())
+            }
+            (Some(disk), _) => disk.sync.durable(),
+        }
+    }
+
+    /// Calls `then` once every event up to this `seq` is at least as safe as `level`, or when the store cannot do it;
+    /// from the instance's sync thread, with no lock held, or at once from this thread if it is so already.
+    ///
+    /// Errors: `resource_exhausted` with 65,536 such waits open; `operation_forbidden` as for
+    /// [`EventStore::wait_durable`].
+    pub fn when_durable(&self, seq: u64, level: Level, then: WhenSafe) -> Result<()> {
+        let below = seq.saturating_add(1);
+        if self.watermark(level) >= below {
+            then(Ok(()));
+            return Ok(());
+        }
+        let Some(disk) = &self.disk else { return without_files(level) };
+        {
+            let mut state = lock(&disk.sync.state);
+            if state.waiters.len() >= MAX_WAITERS {
+                let message = format!("{MAX_WAITERS} waits for the disk are open, which is the limit");
+                return Err(Error::new(Code::ResourceExhausted, message).with("limit", MAX_WAITERS));
+            }
+            state.waiters.push(Waiter { seq: below, level, then });
+        }
+        disk.news.tell();
+        Ok(())
+    }
+
+    /// Waits until everything below `below` is as safe as `level`. Without a deadline this thread may lead a round.
+    pub(crate) fn wait_safe(&self, below: u64, level: Level, deadline: Option<Deadline>) -> Result<()> {
+        if level == Level::Accepted || self.watermark(level) >= below {
+            return Ok(());
+        }
+        let Some(disk) = &self.disk else { return without_files(level) };
+        // What waits only so long does not lead: a disk that hangs would hold it.
+        let leads = deadline.is_none() || !disk.has_worker();
+        let failed_before = disk.sync.counts().1;
+        let mut state = lock(&disk.sync.state);
+        loop {
+            if self.watermark(level) >= below {
+                return Ok(());
+            }
+            if disk.sync.counts().1 > failed_before + 1
+                && let Some(failure) = &state.failure
+            {
+                return Err(not_durable(failure));
+            }
+            if leads && !state.leading {
+                state.leading = true;
+                drop(state);
+                self.lead(disk);
+                state = lock(&disk.sync.state);
+                continue;
+            }
+            if !leads && !state.leading {
+                disk.news.tell();
+            }
+            let left = match deadline {
+                None => LOOK,
+                Some(deadline) => deadline.left().ok_or_else(|| too_slow(level))?.min(LOOK),
+            };
+            state = wait_timeout(&disk.sync.changed, state, left);
+        }
+    }
+
+    /// Leads one round, as the one who has set `leading`.
+    fn lead(&self, disk: &Disk) {
+        let led = Led { disk };
+        let outcome = self.round(disk);
+        let mut state = lock(&disk.sync.state);
+        match outcome {
+            Ok(()) => state.failure = None,
+            Err(error) => {
+                disk.sync.failures.fetch_add(1, Ordering::AcqRel);
+                state.failure = Some(error);
+            }
+        }
+        drop(state);
+        drop(led);
+    }
+
+    /// Leads rounds until everything that is published now is durable, unless a round fails; then its error.
+    pub(crate) fn sync_now(&self) -> Result<()> {
+        self.wait_safe(self.frontier.settled(), Level::Durable, None)
+    }
+
+    /// What the sync thread does when it is woken: a round if somebody needs one, then calls for those whose events
+    /// are safe. Waiters whose round failed are told so.
+    pub(crate) fn serve_waiters(&self, due: bool) {
+        let Some(disk) = &self.disk else { return };
+        let failures = disk.sync.counts().1;
+        let wanted = {
+            let mut state = lock(&disk.sync.state);
+            let wanted = !state.leading && (due || !state.waiters.is_empty() || self.somebody_waits(&state));
+            state.leading |= wanted;
+            wanted
+        };
+        if wanted {
+            self.lead(disk);
+        }
+        let failed = disk.sync.counts().1 > failures;
+        let mut calls: Vec<(WhenSafe, Result<()>)> = Vec::new();
+        {
+            let mut state = lock(&disk.sync.state);
+            let failure = state.failure.clone().filter(|_| failed);
+            let waiters = std::mem::take(&mut state.waiters);
+            for waiter in waiters {
+                if self.watermark(waiter.level) >= waiter.seq {
+                    calls.push((waiter.then, Ok(())));
+                } else if let Some(failure) = &failure {
+                    calls.push((waiter.then, Err(not_durable(failure))));
+                } else {
+                    state.waiters.push(waiter);
+                }
+            }
+        }
+        for (then, outcome) in calls {
+            then(outcome);
+        }
+    }
+
+    /// Tells all who wait for a call that the store is closed.
+    pub(crate) fn dismiss_waiters(&self) {
+        let Some(disk) = &self.disk else { return };
+        let waiters = std::mem::take(&mut lock(&disk.sync.state).waiters);
+        for waiter in waiters {
+            let outcome = if self.watermark(waiter.level) >= waiter.seq {
+                Ok(())
+            } else {
+                Err(Error::new(Code::Closing, "the store was closed before the event was durable"))
+            };
+            (waiter.then)(outcome);
+        }
+    }
+
+    fn somebody_waits(&self, _state: &State) -> bool {
+        self.disk.as_ref().is_some_and(|disk| disk.pending.load(Ordering::Acquire) > disk.sync.durable())
+    }
+
+    /// Writes and syncs once. On success `durable` has moved up to what was published when the round began, or, with
+    /// `strict`, by one append.
+    fn round(&self, disk: &Disk) -> Result<()> {
+        disk.check_writable()?;
+        let began = self.clock.now_ns();
+        let to = self.frontier.settled();
+        let durable = if disk.mode.maps() { self.sync_mapped(disk, to)? } else { self.write_log(disk, to)? };
+        let now = self.clock.now_ns();
+        disk.sync.last_sync.store(now as u64, Ordering::Relaxed);
+        disk.sync.last_took.store(now.saturating_sub(began) as u64, Ordering::Relaxed);
+        disk.sync.rounds.fetch_add(1, Ordering::Relaxed);
+        disk.sync.durable.fetch_max(durable, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// One round of `group` or `strict`: what is published goes to the log, behind it a commit frame, and then it is
+    /// synced. After a failure the same goes to another file once more.
+    pub(super) fn write_log(&self, disk: &Disk, to: u64) -> Result<u64> {
+        let mut flusher = lock(&disk.sync.flusher);
+        let one = disk.mode == Durability::Strict;
+        let written = self.write_once(disk, &mut flusher, to, one);
+        if written.is_ok() {
+            return written;
+        }
+        disk.sync.failures.fetch_add(1, Ordering::AcqRel);
+        self.write_once(disk, &mut flusher, to, one)
+    }
+
+    fn write_once(&self, disk: &Disk, flusher: &mut Flusher, to: u64, one: bool) -> Result<u64> {
+        let durable = disk.sync.durable();
+        if flusher.places.next() < durable {
+            // Sealed meanwhile, and durable that way.
+            flusher.places = Places::new(self.shards.len(), durable);
+        }
+        if flusher.places.next() >= to {
+            return Ok(to);
+        }
+        if flusher.log.as_ref().is_some_and(OpenLog::full)
+            && let Some(mut log) = flusher.log.take()
+        {
+            log.finish();
+            disk.logs.close(log);
+        }
+        let mut log = match flusher.log.take() {
+            Some(log) => log,
+            None => disk.logs.open(flusher.places.next())?,
+        };
+        let outcome = self.fill(disk, flusher, &mut log, to, one);
+        match outcome {
+            Ok(durable) => {
+                flusher.log = Some(log);
+                Ok(durable)
+            }
+            Err(error) => {
+                log.give_up();
+                disk.logs.close(log);
+                flusher.places = Places::new(self.shards.len(), disk.sync.durable());
+                Err(error)
+            }
+        }
+    }
+
+    fn fill(&self, disk: &Disk, flusher: &mut Flusher, log: &mut OpenLog, to: u64, one: bool) -> Result<u64> {
+        let Flusher { places, buffer, .. } = flusher;
+        buffer.clear();
+        let mut position = log.position();
+        let began = position;
+        let names = &self.shared.names;
+        places.walk(&self.shards, to, &mut |segment, index, record| {
+            log.push(segment, index, names, buffer);
+            if buffer.len() >= CHUNK {
+                log.write(position, buffer)?;
+                position = log.position();
+                buffer.clear();
+            }
+            Ok(!(one && record.flags() & FLAG_LAST != 0))
+        })?;
+        log.push_commit(buffer);
+        log.write(position, buffer)?;
+        buffer.clear();
+        log.sync()?;
+        disk.sync.bytes.fetch_add(log.position() - began, Ordering::Relaxed);
+        Ok(places.next())
+    }
+}
+
+/// Gives the lead back, also when the round panicked.
+struct Led<'a> {
+    disk: &'a Disk,
+}
+
+impl Drop for Led<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.disk.sync.state);
+        state.leading = false;
+        self.disk.sync.changed.notify_all();
+    }
+}
+
+fn not_durable(cause: &Error) -> Error {
+    let message = format!(
+        "the events are in memory and not durable yet; the store goes on trying: {}",
+        cause.message()
+    );
+    Error::new(cause.code(), message).with("cause", cause.to_json())
+}
+
+fn too_slow(level: Level) -> Error {
+    let message = format!("the events did not become {} in time; the store goes on", level.name());
+    Error::new(Code::Timeout, message).with("level", level.name())
+}
+
+fn without_files(level: Level) -> Result<()> {
+    let message =
+        format!("the store has no files, so no event of it gets {}: open it with data_dir", level.name());
+    Err(Error::new(Code::OperationForbidden, message).with("level", level.name()))
+}

@@ -1,0 +1,138 @@
+//! What the threads of a store with files do: `esf-events-sync` syncs and tells those who wait, `esf-events-seal`
+//! seals, lets memory go, and removes what the bounds say. A host without an instance calls the same functions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::durability::{Durability, Level};
+use super::super::store::EventStore;
+use super::Disk;
+use crate::error::Result;
+use crate::runtime::deadline::Deadline;
+use crate::runtime::stop::StopToken;
+use crate::runtime::sync::Ordering;
+
+/// How long after a failure the next attempt is made.
+const AFTER_FAILURE: Duration = Duration::from_millis(500);
+/// How long a thread with nothing to do waits before it looks again.
+const IDLE: Duration = Duration::from_mins(1);
+
+impl EventStore {
+    /// Whether the store has files.
+    pub fn has_files(&self) -> bool {
+        self.disk.is_some()
+    }
+
+    /// Whether events can be stored: not in a store that is read only, closed, or left to a fork's parent.
+    pub fn is_writable(&self) -> bool {
+        self.check_writable().is_ok()
+    }
+
+    /// This process is the child of a fork: the files are its parent's.
+    pub(crate) fn leave_files(&self) {
+        if let Some(disk) = &self.disk {
+            disk.detach();
+        }
+    }
+
+    /// Waits until the event of this `seq` is as safe as `level`, however long that takes.
+    pub(crate) fn wait_for(&self, seq: u64, level: Level) -> Result<()> {
+        self.wait_safe(seq.saturating_add(1), level, None)
+    }
+
+    /// The body of the sync thread.
+    pub(crate) fn run_sync(&self, stop: &StopToken) {
+        let Some(disk) = &self.disk else { return };
+        let news = Arc::clone(&disk.news);
+        stop.on_stop(move || news.tell());
+        disk.has_worker.store(true, Ordering::Release);
+        while !stop.is_stopped() && disk.check_writable().is_ok() {
+            let moment = disk.news.moment();
+            self.make_logs_ready(disk);
+            self.serve_waiters(self.sync_is_due(disk));
+            let failed = disk.sync.failure().is_some();
+            let wait = if failed {
+                AFTER_FAILURE
+            } else if self.has_unsynced(disk) {
+                disk.options.sync_interval
+            } else {
+                IDLE
+            };
+            if !disk.sync.has_waiters() || failed {
+                disk.news.wait(moment, Deadline::after(wait));
+            }
+        }
+        disk.has_worker.store(false, Ordering::Release);
+    }
+
+    /// The body of the seal thread.
+    pub(crate) fn run_seal(&self, stop: &StopToken) {
+        let Some(disk) = &self.disk else { return };
+        let news = Arc::clone(&disk.seal_news);
+        stop.on_stop(move || news.tell());
+        // What came back from logs is sealed first, so that ends without a close do not leave ever more logs.
+        let mut all = disk.report.logs > 0;
+        while !stop.is_stopped() && disk.check_writable().is_ok() {
+            let moment = disk.seal_news.moment();
+            let done = self.seal_files(all).and_then(|_| self.tidy());
+            all &= done.is_err();
+            match &done {
+                Ok(()) => disk.note_success(),
+                Err(error) => disk.note_failure(error.clone()),
+            }
+            disk.seal_news.wait(moment, Deadline::after(if done.is_err() { AFTER_FAILURE } else { IDLE }));
+        }
+    }
+
+    /// Lets memory go of what is sealed, where it is short, and removes files beyond the bounds.
+    pub(crate) fn tidy(&self) -> Result<()> {
+        let Some(disk) = &self.disk else { return Ok(()) };
+        self.demote(disk);
+        self.clean_files(disk)
+    }
+
+    /// Logs for those who may not wait for one to be made. A disk that has no room shows at the next write.
+    fn make_logs_ready(&self, disk: &Disk) {
+        if disk.check_writable().is_ok() {
+            let spares = if disk.mode.maps() { self.shards.len().min(2) } else { 1 };
+            if let Err(error) = disk.logs.make_ready(spares, self.frontier.next()) {
+                disk.note_failure(error);
+            }
+        }
+    }
+
+    fn has_unsynced(&self, disk: &Disk) -> bool {
+        let kept = matches!(disk.mode, Durability::CrashSafe);
+        !kept && self.frontier.stable() > disk.sync.durable()
+    }
+
+    /// Whether a round is due although nobody waits for it.
+    fn sync_is_due(&self, disk: &Disk) -> bool {
+        if !self.has_unsynced(disk) {
+            return disk.mode.maps() && disk.mapped.unlogged_from() != u64::MAX;
+        }
+        let (last, _) = disk.sync.last_sync();
+        let age = self.clock.now_ns().saturating_sub(last as i64);
+        let interval = i64::try_from(disk.options.sync_interval.as_nanos()).unwrap_or(i64::MAX);
+        age >= interval || disk.mapped.unsynced() >= disk.options.sync_bytes
+    }
+
+    /// Makes everything durable and sealed, and gives the files back: nothing is left for the next opening to
+    /// recover. Nobody may append any more. What could not be done, in words; `unfinished` names it.
+    pub fn close_files(&self) -> Vec<String> {
+        let Some(disk) = &self.disk else { return Vec::new() };
+        if disk.check_writable().is_err() {
+            return Vec::new();
+        }
+        let mut unfinished = Vec::new();
+        if let Err(error) = self.sync_now() {
+            unfinished.push(format!("events-sync: {}", error.message()));
+        }
+        if let Err(error) = self.seal_files(true).and_then(|_| self.tidy()) {
+            unfinished.push(format!("events-seal: {}", error.message()));
+        }
+        disk.close(self);
+        self.dismiss_waiters();
+        unfinished
+    }
+}
