@@ -94,4 +94,26 @@ defmodule ElixirScope.Foundation.DegradationTest do
     assert {:ok, found} = EventsDegradation.query_safe(event_type: :waiting)
     assert Enum.map(found, & &1.data) |> Enum.sort() == Enum.to_list(21..120)
   end
+
+  test "what waits goes on waiting while the store is full" do
+    Foundation.shutdown()
+
+    for n <- 1..2,
+        do: assert(EventsDegradation.store_safe(event(:waiting, n, event_id: 1_000_000 + n)) == :ok)
+
+    Application.put_env(:elixir_scope, :event_store, %{max_events: 2, overflow_strategy: :error})
+
+    on_exit(fn ->
+      Application.delete_env(:elixir_scope, :event_store)
+      Foundation.shutdown()
+    end)
+
+    Foundation.initialize()
+    assert {:ok, _id} = EventsDegradation.store_safe(event(:last, 0))
+    waiting = fn -> elem(EventsDegradation.query_safe(event_type: :waiting), 1) |> Enum.map(& &1.data) end
+    assert waiting.() == [1]
+    assert {:ok, 2} = Events.prune_before(Bitwise.bsl(1, 62))
+    assert {:ok, _id} = EventsDegradation.store_safe(event(:last, 1))
+    assert waiting.() == [2]
+  end
 end

@@ -11,6 +11,7 @@ defmodule ElixirScope.Foundation.Events.GracefulDegradation do
   @buffer :event_fallback_buffer
   @max_buffered 100
   @fallback :elixir_scope_fallback
+  @waits_for [:service_unavailable, :store_full]
 
   @doc """
   An event in any case: as asked for; else with pids, references, functions and ports of its data as text; else
@@ -78,13 +79,13 @@ defmodule ElixirScope.Foundation.Events.GracefulDegradation do
     end
   end
 
-  # Oldest first; what is still refused for want of an instance goes on waiting.
+  # Oldest first; what is refused for want of an instance or of room goes on waiting.
   defp flush do
     waiting = @buffer |> Process.delete() |> List.wrap() |> Enum.reverse()
 
     unsent =
       Enum.drop_while(waiting, fn event ->
-        not match?({:error, %Error{error_type: :service_unavailable}}, Events.store(event))
+        not match?({:error, %Error{error_type: type}} when type in @waits_for, Events.store(event))
       end)
 
     if unsent != [], do: Process.put(@buffer, Enum.reverse(unsent))
