@@ -21,7 +21,10 @@ defmodule ElixirScope.Soundness.WrongTypesTest do
     'list',
     {},
     {1, 2},
-    {[], nil, nil, nil, :timestamp, :asc, 0, nil},
+    {[], nil, nil, nil, nil, nil, nil, nil, [], :timestamp, :asc, 0, nil, nil},
+    {:is, nil},
+    {false, nil, 0, nil},
+    [{[:n], :==, 1}],
     %{},
     %{1 => 2},
     %{"config" => []},
@@ -81,12 +84,38 @@ defmodule ElixirScope.Soundness.WrongTypesTest do
     for {key, value} <- [{:data, "\x83j"} | wrong_fields()], do: [handle, [Map.put(event(), key, value)]]
   end
 
-  defp bases(:event_query, 3, handle), do: [[handle, {[], nil, nil, nil, :timestamp, :asc, 0, nil}, 10]]
-  defp bases(:event_query_dirty, 3, handle), do: bases(:event_query, 3, handle)
+  defp bases(name, 3, handle) when name in [:event_query, :event_query_dirty],
+    do: for(query <- wrong_queries(), do: [handle, query, 10])
+
+  defp bases(name, 2, handle) when name in [:event_count, :event_explain],
+    do: for(query <- wrong_queries(), do: [handle, query])
+
+  defp bases(:event_aggregate, 3, handle) do
+    query = hd(wrong_queries())
+    whole = {true, 10, 1, [:n]}
+    for position <- 0..3, value <- @stand_ins, do: [handle, query, put_elem(whole, position, value)]
+  end
+
+  defp bases(:event_trace, 3, handle), do: [[handle, 1, 10]]
   defp bases(_name, 0, _handle), do: []
 
   defp bases(_name, arity, handle),
     do: [[handle | List.duplicate(:x, arity - 1)], [handle | List.duplicate(%{}, arity - 1)]]
+
+  # A query as it should be, each part of it with each value that it should not have, and wrong conditions on data.
+  defp wrong_queries do
+    good = {[], nil, nil, nil, nil, nil, nil, nil, [], :timestamp, :asc, 0, nil, nil}
+    parts = for position <- 0..13, value <- @stand_ins, do: put_elem(good, position, value)
+    asked = for position <- 5..7, value <- @stand_ins, do: put_elem(good, position, {:is, value})
+
+    conditions =
+      for value <- @stand_ins,
+          condition <- [value, {value, :==, 1}, {[value], :==, 1}, {[:n], value, 1}, {[:n], :in, value}] do
+        put_elem(good, 8, [condition])
+      end
+
+    [good | parts ++ asked ++ conditions]
+  end
 
   # Each field of an event with each value that it should not have, and times that are put together by hand.
   defp wrong_fields do

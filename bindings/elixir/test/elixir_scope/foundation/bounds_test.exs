@@ -121,7 +121,7 @@ defmodule ElixirScope.Foundation.BoundsTest do
     for options <- [[overflow_strategy: :drop], [max_events: 0], [max_event: 1], [on_duplicate: :ignore]] do
       ExUnit.CaptureLog.capture_log(fn ->
         {:ok, pid} = EventStore.start_link([namespace: {:test, make_ref()}] ++ options)
-        assert_receive {:EXIT, ^pid, _reason}
+        assert_receive {:EXIT, ^pid, _reason}, 5_000
       end)
     end
   end

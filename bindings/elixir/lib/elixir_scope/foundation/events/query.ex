@@ -89,6 +89,7 @@ defmodule ElixirScope.Foundation.Events.Query do
   @operators [:==, :!=, :<, :<=, :>, :>=, :in, :prefix, :exists]
   @orders [:timestamp, :event_id, :seq]
   @directions [:asc, :desc]
+  @few_types 16
   @first_batch 100
   @batch 2_000
   @largest 0x7FFF_FFFF_FFFF_FFFF
@@ -273,9 +274,10 @@ defmodule ElixirScope.Foundation.Events.Query do
   end
 
   # A correlation is found through its index; everything else may have to look at many events first, and conditions
-  # take time to be read.
-  defp first(%{correlation_id: id, data: data} = query, handle) when id == nil or data != [],
-    do: Native.event_query_dirty(handle, native(query), @batch)
+  # and long lists take time to be read.
+  defp first(%{correlation_id: id, data: data, types: types} = query, handle)
+       when id == nil or data != [] or length(types) > @few_types,
+       do: Native.event_query_dirty(handle, native(query), @batch)
 
   defp first(query, handle) do
     conditions = native(query)
