@@ -46,6 +46,7 @@ mod capi {
         "query",
         "summary",
         "trace",
+        "tail",
         "upkeep",
         "telemetry",
         "fork",

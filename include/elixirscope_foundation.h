@@ -36,9 +36,9 @@
  * Status and errors
  * -----------------
  * Nearly every function answers an esf_status: ESF_OK (0), another outcome below 100 (ESF_DONE, ESF_AGAIN,
- * ESF_TIMED_OUT), or the number of an error from 1000 on. Results go through the trailing out_ parameters,
- * which are written only when the call succeeds, unless its description says otherwise. A call that fails has
- * changed nothing. Functions whose last parameter is `esf_error **err` store details of a failure there;
+ * ESF_TIMED_OUT, ESF_GAP), or the number of an error from 1000 on. Results go through the trailing out_
+ * parameters, which are written only when the call succeeds, unless its description says otherwise. A call that
+ * fails has changed nothing. Functions whose last parameter is `esf_error **err` store details of a failure there;
  * NULL says that nobody wants them. Beyond the errors that are listed with a function, each may answer
  *
  *     ESF_E_NULL_ARGUMENT    a pointer that is needed is NULL
@@ -52,18 +52,19 @@
  *
  * Handles
  * -------
- * esf_foundation, esf_cursor, esf_trace, esf_subscription, esf_error, and the small ones that are resolved once
- * and used often: esf_config_key, esf_event_type, esf_counter, esf_gauge, esf_histogram. They look like pointers
- * but are numbers of a table: using a handle after it was closed, closing it twice or passing one of another
- * kind answers ESF_E_STALE_HANDLE and touches no memory. The small ones end with their instance at the
- * latest; cursors, traces, subscriptions and errors outlive it and are always to be freed. Freeing NULL is fine.
+ * esf_foundation, esf_cursor, esf_trace, esf_tail, esf_subscription, esf_error, and the small ones that are
+ * resolved once and used often: esf_config_key, esf_event_type, esf_counter, esf_gauge, esf_histogram. They look
+ * like pointers but are numbers of a table: using a handle after it was closed, closing it twice or passing one of
+ * another kind answers ESF_E_STALE_HANDLE and touches no memory. The small ones end with their instance at the
+ * latest; cursors, traces, tails, subscriptions and errors outlive it and are always to be freed. Freeing NULL is
+ * fine.
  *
  * Threads
  * -------
  * A function may be called from any thread. Functions whose first parameter points to `const` may be called
- * concurrently on the same handle; the others (cursors, traces, closing, freeing) may not, but calls on different
- * handles always may. Closing an instance waits for the calls that are running on it. A thread that calls
- * needs 64 KiB of stack, 128 KiB for esf_events_export_jsonl.
+ * concurrently on the same handle; the others (cursors, traces, taking from a tail, closing, freeing) may not, but
+ * calls on different handles always may. Closing an instance waits for the calls that are running on it. A thread
+ * that calls needs 64 KiB of stack, 128 KiB for esf_events_export_jsonl.
  *
  * Ownership and lifetimes
  * -----------------------
@@ -119,6 +120,9 @@ typedef int32_t esf_status;
 
 /** Nothing came within the given time. */
 #define ESF_TIMED_OUT 3
+
+/** Events are missing here, and the call says which. */
+#define ESF_GAP 4
 
 /*
  * Text and bytes: lent, owned, or written into a buffer.
@@ -1492,6 +1496,211 @@ esf_status esf_trace_get_info(esf_trace *trace, esf_trace_info *out_info);
 esf_status esf_trace_free(esf_trace *trace);
 
 /*
+ * Tails: hearing of events as they are stored.
+ * ============================================
+ *
+ * A tail tells every event that matches its filter once and in the order of storing, from now on or from a
+ * position in the past, over which it catches up and goes on live. What it cannot tell, because the store had
+ * dropped it before the tail came to it, it tells as a gap: from which position to which. So a program that
+ * was away goes on at the position after the last that it has dealt with, and knows whether it missed anything.
+ *
+ * A tail reads the store whenever it is asked: it has no queue that could fill, a slow reader costs no memory,
+ * and storing waits for nobody. There are two forms. One to take from, with a descriptor for poll or epoll:
+ *
+ *     esf_event_query filter = ESF_QUERY_INIT;
+ *     filter.correlation_id = ESF_STR("order-7");
+ *     esf_tail_options options = ESF_TAIL_INIT;
+ *     options.filter = &filter;
+ *     options.from_seq = 1;
+ *     esf_tail *tail;
+ *     if (esf_events_tail(app, &options, &tail, &err) == ESF_OK) {
+ *         esf_event_view view = ESF_VIEW_INIT;
+ *         esf_gap gap = ESF_GAP_INIT;
+ *         esf_status status;
+ *         while ((status = esf_tail_next(tail, 1000, &view, &gap, &err)) == ESF_OK || status == ESF_GAP)
+ *             if (status == ESF_GAP)
+ *                 printf("%llu events are missing\n", (unsigned long long)gap.count);
+ *             else
+ *                 printf("%.*s\n", ESF_FMT(view.data));
+ *         esf_tail_cancel(tail, NULL);
+ *     }
+ *
+ * Or a callback, run on a thread of the library's, one call at a time for all tails of an instance, with no
+ * lock held: it may call anything but esf_foundation_close. docs/tails.md has the promises in full.
+ */
+
+/** A position that means what is stored from now on. */
+#define ESF_TAIL_FROM_NOW 0u
+
+/** A tail of an instance's events. */
+typedef struct esf_tail esf_tail;
+
+/** How a tail is opened; start from ESF_TAIL_INIT, which tells every event that is stored from now on. */
+typedef struct esf_tail_options {
+    /** sizeof(esf_tail_options). */
+    uint32_t size;
+    /**
+     * For a callback: how many calls may be made before esf_tail_acknowledge says that they are dealt with;
+     * then it waits. 0 for as many as there are.
+     */
+    uint32_t window;
+    /**
+     * Which events to tell; NULL for all. Order, offset, limit, positions and timeout must be as
+     * ESF_QUERY_INIT has them.
+     */
+    const esf_event_query *filter;
+    /** The first position to tell, up to the next that the store gives, or ESF_TAIL_FROM_NOW. */
+    uint64_t from_seq;
+    /**
+     * How many events, matching or not, it may be behind the newest: older ones are passed over, with a gap. 0
+     * for as many as the store holds.
+     */
+    uint64_t capacity;
+} esf_tail_options;
+
+/** Why events are missing: one of the ESF_GAP_ constants. */
+typedef uint32_t esf_gap_reason;
+
+/**
+ * Events that a tail does not tell, whether they match or not: all from the first to the last; start from
+ * ESF_GAP_INIT.
+ */
+typedef struct esf_gap {
+    /** sizeof(esf_gap). */
+    uint32_t size;
+    /** Why. */
+    esf_gap_reason reason;
+    /** The position of the first. */
+    uint64_t first_seq;
+    /** The position of the last. */
+    uint64_t last_seq;
+    /** How many events they are. */
+    uint64_t count;
+} esf_gap;
+
+/** What is called with each event, or with a gap: the other is NULL. What they point to lives until it returns. */
+typedef void (*esf_tail_fn)(void *user_data, const esf_event_view *event, const esf_gap *gap);
+
+/** The store no longer had them when the tail came to them. */
+#define ESF_GAP_REMOVED 1u
+
+/** The tail was further behind than its capacity. */
+#define ESF_GAP_LAGGED 2u
+
+/**
+ * Opens a tail to take from. What is stored after this call returned is told.
+ *
+ * Errors: ESF_E_INVALID_INPUT for a filter with what a tail has not, for a position that the store has not come
+ * to, and for a window; ESF_E_RESOURCE_EXHAUSTED past 4,096 tails of an instance.
+ * Threads: any, concurrently.
+ * Ownership: the tail is the caller's; end it with esf_tail_cancel. When its instance is closed, what it has
+ * read already can still be taken.
+ */
+esf_status esf_events_tail(const esf_foundation *foundation,
+                           const esf_tail_options *options,
+                           esf_tail **out_tail,
+                           esf_error **err);
+
+/**
+ * Opens a tail with a callback, which is run on the thread esf-events-tail of the library's.
+ *
+ * After the tail was cancelled (except from inside the callback itself) the callback is not running and will
+ * not run again. drop, which may be NULL, is then called once with user_data; if this call fails it is not
+ * called. Closing the instance ends the tail as well: what is not told then, is not.
+ *
+ * Errors: as esf_events_tail, but for the window; ESF_E_NULL_ARGUMENT without a callback.
+ * Threads: any, concurrently. user_data must be fit for use on another thread.
+ * Ownership: the tail is the caller's; end it with esf_tail_cancel.
+ */
+esf_status esf_events_tail_callback(const esf_foundation *foundation,
+                                    const esf_tail_options *options,
+                                    esf_tail_fn callback,
+                                    void *user_data,
+                                    esf_drop_fn drop,
+                                    esf_tail **out_tail,
+                                    esf_error **err);
+
+/**
+ * Takes what comes next, waiting for it for at most timeout_ms milliseconds: ESF_OK with an event in
+ * out_view, or ESF_GAP with a gap in out_gap.
+ *
+ * With a timeout of 0 it looks through all that is stored, however much does not match. While events come faster
+ * than one in 200 microseconds, a call that waits looks at such intervals.
+ *
+ * Errors: those of the header's introduction; ESF_AGAIN if there is nothing and timeout_ms is 0, ESF_TIMED_OUT
+ * if nothing came in time, ESF_DONE if the tail or its instance is over.
+ * Threads: any, but one call on a tail at a time.
+ * Ownership: the view's texts and bytes live until the next call of this function on the tail, or its end.
+ */
+esf_status esf_tail_next(esf_tail *tail,
+                         int64_t timeout_ms,
+                         esf_event_view *out_view,
+                         esf_gap *out_gap,
+                         esf_error **err);
+
+/**
+ * A file descriptor that is readable when there may be something to take, and at the end.
+ *
+ * When it is, take with a timeout of 0 until that answers ESF_AGAIN: from then on it waits for more. Use it with
+ * poll, select or epoll only; do not read or close it.
+ *
+ * Errors: ESF_E_RESOURCE_EXHAUSTED if the process has too many files open.
+ * Threads: any, concurrently.
+ * Ownership: the tail's; it ends with esf_tail_cancel.
+ */
+esf_status esf_tail_descriptor(const esf_tail *tail,
+                               int32_t *out_descriptor,
+                               esf_error **err);
+
+/**
+ * Says that so many of the calls of a callback with a window are dealt with, so that as many more may be made.
+ *
+ * Errors: those of the header's introduction.
+ * Threads: any, concurrently, also from inside the callback.
+ * Ownership: nothing to free.
+ */
+esf_status esf_tail_acknowledge(const esf_tail *tail,
+                                uint64_t n,
+                                esf_error **err);
+
+/**
+ * What the tail has told, passed over and is behind, as JSON: position is the first that it has not read.
+ *
+ * Errors: those of the header's introduction.
+ * Threads: any, concurrently.
+ * Ownership: the text is the caller's; free it with esf_string_free.
+ */
+esf_status esf_tail_stats_json(const esf_tail *tail, esf_string *out_json, esf_error **err);
+
+/**
+ * What the tail has told, passed over and is behind, as JSON, into a buffer.
+ *
+ * Errors: those of the header's introduction; ESF_AGAIN if the buffer is too small.
+ * Threads: any, concurrently.
+ * Ownership: nothing to free.
+ */
+esf_status esf_tail_stats_json_into(const esf_tail *tail,
+                                    char *buffer,
+                                    size_t capacity,
+                                    size_t *out_needed,
+                                    esf_error **err);
+
+/**
+ * Ends a tail and frees it. NULL is fine.
+ *
+ * Whoever waits in esf_tail_next gets ESF_DONE. A callback that is running has returned when this call returns,
+ * unless this call was made from inside it.
+ *
+ * Errors: ESF_E_STALE_HANDLE if it was cancelled before, or meanwhile by another thread; ESF_E_TIMEOUT if a call
+ * on it was still running after 5 seconds: the tail is over but its handle is not freed yet.
+ * Threads: any, also from inside its own callback. It waits as long as a running callback takes, so two callbacks
+ * of two instances must not cancel one another.
+ * Ownership: ends here; views of it are no longer valid.
+ */
+esf_status esf_tail_cancel(esf_tail *tail,
+                           esf_error **err);
+
+/*
  * Upkeep: forgetting events, writing them to a file and reading them back, and the store's books.
  * ===============================================================================================
  */
@@ -1804,8 +2013,8 @@ esf_status esf_telemetry_snapshot_json_into(const esf_foundation *foundation,
  *     else
  *         esf_after_fork_parent(NULL);
  *
- * A subscription's descriptor is the child's own afterwards, under the same number: it has to be added to
- * an epoll instance of the child's again.
+ * The descriptor of a subscription or a tail is the child's own afterwards, under the same number: it has to
+ * be added to an epoll instance of the child's again.
  */
 
 /**
@@ -1817,9 +2026,10 @@ esf_status esf_telemetry_snapshot_json_into(const esf_foundation *foundation,
  * not fork then.
  *
  * Errors: ESF_E_TIMEOUT if calls or callbacks do not end within 5 seconds, such as a long wait in
- * esf_config_next_change; ESF_E_REENTRANT from inside a callback; ESF_E_OPERATION_FORBIDDEN if it was called
- * already. Until esf_after_fork_parent or esf_after_fork_child, other calls of this thread on instances,
- * cursors and subscriptions, and calls of it that make or free something, answer ESF_E_OPERATION_FORBIDDEN.
+ * esf_config_next_change or esf_tail_next; ESF_E_REENTRANT from inside a callback;
+ * ESF_E_OPERATION_FORBIDDEN if it was called already. Until esf_after_fork_parent or esf_after_fork_child,
+ * other calls of this thread on instances, cursors, tails and subscriptions, and calls of it that make or free
+ * something, answer ESF_E_OPERATION_FORBIDDEN.
  * Threads: any, one at a time.
  * Ownership: nothing to free.
  */
@@ -1898,6 +2108,14 @@ esf_status esf_after_fork_child(esf_error **err);
 /** What is to be known of a trace, to be written to. */
 #define ESF_TRACE_INFO_INIT                                                                                  \
     { (uint32_t)sizeof(esf_trace_info), 0, 0, 0, NULL, 0 }
+
+/** A tail of every event that is stored from now on. */
+#define ESF_TAIL_INIT                                                                                        \
+    { (uint32_t)sizeof(esf_tail_options), 0, NULL, ESF_TAIL_FROM_NOW, 0 }
+
+/** A gap to be written to. */
+#define ESF_GAP_INIT                                                                                         \
+    { (uint32_t)sizeof(esf_gap), 0, 0, 0, 0 }
 
 /** A change of configuration to be written to. */
 #define ESF_CHANGE_INIT                                                                                      \
@@ -1990,6 +2208,18 @@ ESF_LAYOUT(offsetof(esf_trace_info, event_count) == 8);
 ESF_LAYOUT(offsetof(esf_trace_info, missing_parent) == 16);
 ESF_LAYOUT(offsetof(esf_trace_info, cycles) == 24);
 ESF_LAYOUT(offsetof(esf_trace_info, cycle_count) == 32);
+ESF_LAYOUT(sizeof(esf_tail_options) == 32);
+ESF_LAYOUT(offsetof(esf_tail_options, size) == 0);
+ESF_LAYOUT(offsetof(esf_tail_options, window) == 4);
+ESF_LAYOUT(offsetof(esf_tail_options, filter) == 8);
+ESF_LAYOUT(offsetof(esf_tail_options, from_seq) == 16);
+ESF_LAYOUT(offsetof(esf_tail_options, capacity) == 24);
+ESF_LAYOUT(sizeof(esf_gap) == 32);
+ESF_LAYOUT(offsetof(esf_gap, size) == 0);
+ESF_LAYOUT(offsetof(esf_gap, reason) == 4);
+ESF_LAYOUT(offsetof(esf_gap, first_seq) == 8);
+ESF_LAYOUT(offsetof(esf_gap, last_seq) == 16);
+ESF_LAYOUT(offsetof(esf_gap, count) == 24);
 ESF_LAYOUT(sizeof(esf_label) == 32);
 ESF_LAYOUT(offsetof(esf_label, name) == 0);
 ESF_LAYOUT(offsetof(esf_label, value) == 16);

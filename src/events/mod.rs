@@ -68,8 +68,8 @@ pub use stats::EventStats;
 pub use store::{Cleaned, EventStore};
 pub(crate) use tail::WORKER as TAIL_WORKER;
 pub use tail::{
-    Gap, GapReason, MAX_TAILS, Tail, TailCallback, TailCounts, TailEvent, TailItem, TailOptions, TailStats,
-    TailsStats,
+    EndedTail, Gap, GapReason, MAX_TAILS, Tail, TailCallback, TailCounts, TailEvent, TailItem, TailOptions,
+    TailStats, TailsStats,
 };
 pub use trace::{MAX_TRACE, Trace, Traced};
 

@@ -17,13 +17,14 @@ use super::foundation::esf_foundation;
 use super::query::esf_cursor;
 use super::record::{self, Array, OutRecord, Record};
 use super::status::{ESF_OK, esf_status};
+use super::tail::esf_tail;
 use super::text::{Buffer, esf_str};
 use super::trace::esf_trace;
 use super::watch::esf_subscription;
 use crate::config::{RawKey, Subscription};
 use crate::error::{Code, Error, Result};
 use crate::events::Cursor;
-use crate::handles::{self, Instance, TraceReader};
+use crate::handles::{self, Instance, OpenTail, TraceReader};
 use crate::runtime::fork;
 use crate::runtime::handle::{HotTable, Pin};
 
@@ -205,6 +206,12 @@ pub(super) unsafe fn subscription(
 ) -> Result<Pin<'static, Subscription>> {
     // SAFETY: a handle is never dereferenced.
     handles::subscriptions().pin(unsafe { handle(subscription, name) }?)
+}
+
+/// The tail of a handle, held for the call.
+pub(super) unsafe fn tail(tail: *const esf_tail, name: &str) -> Result<Pin<'static, OpenTail>> {
+    // SAFETY: a handle is never dereferenced.
+    handles::tails().pin(unsafe { handle(tail, name) }?)
 }
 
 /// The cursor of a handle, held for the call; not in a forked child.

@@ -5,11 +5,8 @@ use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::watch::{esf_config_change, esf_drop_fn};
+use super::watch::esf_drop_fn;
 use crate::error::{Code, Error, Result};
-
-/// The function itself, known not to be NULL.
-pub(super) type Function = unsafe extern "C" fn(user_data: *mut c_void, change: *const esf_config_change);
 
 thread_local! {
     /// Whether this thread is inside a callback. It has no destructor.
@@ -27,12 +24,18 @@ pub(super) fn refuse_inside() -> Result<()> {
     Ok(())
 }
 
-/// A callback of the host's. `drop` is called when the last clone is gone, unless it was forgotten.
-#[derive(Clone)]
-pub(super) struct Callback(Arc<Inner>);
+/// A callback of the host's: a function `F`, known not to be NULL. `drop` is called when the last clone is gone,
+/// unless it was forgotten.
+pub(super) struct Callback<F>(Arc<Inner<F>>);
 
-struct Inner {
-    function: Function,
+impl<F> Clone for Callback<F> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+struct Inner<F> {
+    function: F,
     user_data: *mut c_void,
     drop: esf_drop_fn,
     forgotten: AtomicBool,
@@ -40,12 +43,12 @@ struct Inner {
 
 // SAFETY: the pointer is the host's and is only handed back to its functions; the header asks that it be fit
 // for use on another thread. The functions are called one at a time.
-unsafe impl Send for Inner {}
+unsafe impl<F: Send> Send for Inner<F> {}
 // SAFETY: as above.
-unsafe impl Sync for Inner {}
+unsafe impl<F: Sync> Sync for Inner<F> {}
 
-impl Callback {
-    pub(super) fn new(function: Function, user_data: *mut c_void, drop: esf_drop_fn) -> Self {
+impl<F: Copy> Callback<F> {
+    pub(super) fn new(function: F, user_data: *mut c_void, drop: esf_drop_fn) -> Self {
         Self(Arc::new(Inner { function, user_data, drop, forgotten: AtomicBool::new(false) }))
     }
 
@@ -54,17 +57,15 @@ impl Callback {
         self.0.forgotten.store(true, Ordering::Relaxed);
     }
 
-    /// Calls the function.
-    pub(super) fn run(&self, change: &esf_config_change) {
+    /// Has `call` call the function with the host's data.
+    pub(super) fn run(&self, call: impl FnOnce(F, *mut c_void)) {
         let before = INSIDE.replace(true);
-        // SAFETY: the host gave this function for this purpose; `change` and what it points to live until
-        // the call returns.
-        unsafe { (self.0.function)(self.0.user_data, change) };
+        call(self.0.function, self.0.user_data);
         INSIDE.set(before);
     }
 }
 
-impl Drop for Inner {
+impl<F> Drop for Inner<F> {
     fn drop(&mut self) {
         if let (false, Some(drop)) = (*self.forgotten.get_mut(), self.drop) {
             // SAFETY: the host gave this function for its own data, and this is the only time it is called.

@@ -11,7 +11,7 @@ use std::sync::{LazyLock, OnceLock};
 use std::time::Duration;
 
 use super::arg::{self, Out};
-use super::status::{ESF_AGAIN, ESF_DONE, ESF_OK, ESF_TIMED_OUT, esf_status};
+use super::status::{ESF_AGAIN, ESF_DONE, ESF_GAP, ESF_OK, ESF_TIMED_OUT, esf_status};
 use super::text::{Sink, esf_str, esf_string, lend};
 use crate::error::{Code, Error, Result};
 use crate::runtime::fork;
@@ -138,6 +138,7 @@ fn name_of(status: esf_status) -> &'static str {
         ESF_DONE => "done",
         ESF_AGAIN => "again",
         ESF_TIMED_OUT => "timed_out",
+        ESF_GAP => "gap",
         other => {
             let code = u32::try_from(other).ok().and_then(Code::from_number);
             code.map_or("unknown", |code| code.row().name)

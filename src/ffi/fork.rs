@@ -15,8 +15,8 @@
 //!     esf_after_fork_parent(NULL);
 //! ```
 //!
-//! A subscription's descriptor is the child's own afterwards, under the same number: it has to be added to
-//! an epoll instance of the child's again.
+//! The descriptor of a subscription or a tail is the child's own afterwards, under the same number: it has to
+//! be added to an epoll instance of the child's again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,9 +61,10 @@ pub(super) fn prepare() -> Result<()> {
 /// not fork then.
 ///
 /// Errors: ESF_E_TIMEOUT if calls or callbacks do not end within 5 seconds, such as a long wait in
-/// `esf_config_next_change`; ESF_E_REENTRANT from inside a callback; ESF_E_OPERATION_FORBIDDEN if it was called
-/// already. Until esf_after_fork_parent or esf_after_fork_child, other calls of this thread on instances,
-/// cursors and subscriptions, and calls of it that make or free something, answer ESF_E_OPERATION_FORBIDDEN.
+/// `esf_config_next_change` or `esf_tail_next`; ESF_E_REENTRANT from inside a callback;
+/// ESF_E_OPERATION_FORBIDDEN if it was called already. Until esf_after_fork_parent or esf_after_fork_child,
+/// other calls of this thread on instances, cursors, tails and subscriptions, and calls of it that make or free
+/// something, answer ESF_E_OPERATION_FORBIDDEN.
 /// Threads: any, one at a time.
 /// Ownership: nothing to free.
 #[unsafe(no_mangle)]

@@ -53,6 +53,7 @@ pub mod watch;
 pub mod event;
 pub mod query;
 pub mod summary;
+pub mod tail;
 pub mod trace;
 pub mod upkeep;
 

@@ -15,3 +15,5 @@ pub const ESF_DONE: esf_status = 1;
 pub const ESF_AGAIN: esf_status = 2;
 /// Nothing came within the given time.
 pub const ESF_TIMED_OUT: esf_status = 3;
+/// Events are missing here, and the call says which.
+pub const ESF_GAP: esf_status = 4;

@@ -123,7 +123,10 @@ pub unsafe extern "C" fn esf_config_subscribe_callback(
             let call = call.clone();
             foundation.foundation().config().subscribe_callback(path, capacity, Box::new(move |change| {
                 let text = ChangeText::new(change);
-                call.run(&text.record(change));
+                let record = text.record(change);
+                // SAFETY: the host gave this function for this purpose; the change and its texts live until it
+                // returns.
+                call.run(|function, user_data| unsafe { function(user_data, &raw const record) });
             }))
         };
         let subscription = subscribed.inspect_err(|_| call.forget())?;

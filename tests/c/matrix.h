@@ -16,6 +16,7 @@ static esf_event_type *type, *stale_type, *foreign_type;
 #define stale_event_type stale_type
 static esf_cursor *cursor, *stale_cursor;
 static esf_trace *trace, *stale_trace;
+static esf_tail *tail, *stale_tail;
 static esf_counter *counter, *stale_counter;
 static esf_gauge *gauge, *stale_gauge;
 static esf_histogram *histogram, *stale_histogram;
@@ -41,6 +42,7 @@ static struct {
     esf_event_type *esf_event_type;
     esf_cursor *esf_cursor;
     esf_trace *esf_trace;
+    esf_tail *esf_tail;
     esf_counter *esf_counter;
     esf_gauge *esf_gauge;
     esf_histogram *esf_histogram;
@@ -65,6 +67,7 @@ static struct {
     esf_event_type *type;
     esf_cursor *cursor;
     esf_trace *trace;
+    esf_tail *tail;
     esf_counter *counter;
     esf_gauge *gauge;
     esf_histogram *histogram;
@@ -80,6 +83,12 @@ static inline esf_str text(const char *literal) {
 static inline void on_change(void *user_data, const esf_config_change *change) {
     (void)user_data;
     (void)change;
+}
+
+static inline void on_event(void *user_data, const esf_event_view *event, const esf_gap *gap) {
+    (void)user_data;
+    (void)event;
+    (void)gap;
 }
 
 static inline void on_drop(void *user_data) {
@@ -107,7 +116,20 @@ static inline esf_event_query good_query(void) {
     return query;
 }
 
+static inline esf_tail_options good_tail_options(void) {
+    esf_tail_options options = ESF_TAIL_INIT;
+    options.from_seq = 1;
+    return options;
+}
+
 /* A good record with one change made to `it`. */
+#define esf_tail_options_with(change)                                                                        \
+    __extension__({                                                                                          \
+        static esf_tail_options it;                                                                          \
+        it = good_tail_options();                                                                            \
+        (void)(change);                                                                                      \
+        &it;                                                                                                 \
+    })
 #define esf_event_with(change)                                                                               \
     __extension__({                                                                                          \
         static esf_event it;                                                                                 \
@@ -147,6 +169,18 @@ static inline const esf_event_query *esf_event_query_longer(char tail) {
     return &later.query;
 }
 
+static inline const esf_tail_options *esf_tail_options_longer(char tail) {
+    static struct {
+        esf_tail_options options;
+        char tail[64];
+    } later;
+    later.options = good_tail_options();
+    later.options.size = sizeof later;
+    memset(later.tail, 0, sizeof later.tail);
+    later.tail[7] = tail;
+    return &later.options;
+}
+
 /* A record to be written to, of any stated size; what lies behind that size is checked after the call. */
 static union {
     uint32_t size;
@@ -156,6 +190,12 @@ static union {
     esf_config_change change;
     unsigned char bytes[512];
 } sized;
+/* The same for gaps, which a call writes beside a view. */
+static union {
+    uint32_t size;
+    esf_gap gap;
+    unsigned char bytes[512];
+} sized_gap = {512};
 static inline void *sized_to(size_t size) {
     memset(sized.bytes, 0x5a, sizeof sized.bytes);
     sized.size = (uint32_t)size;
@@ -165,7 +205,15 @@ static inline bool sized_is_whole(void) {
     bool whole = true;
     for (size_t at = sized.size; at < sizeof sized.bytes && sized.size <= sizeof sized.bytes; at++)
         whole &= at < 4 || sized.bytes[at] == 0x5a;
+    for (size_t at = sized_gap.size; at < sizeof sized_gap.bytes && sized_gap.size <= sizeof sized_gap.bytes;
+         at++)
+        whole &= at < 4 || sized_gap.bytes[at] == 0x5a;
     return whole;
+}
+static inline esf_gap *esf_gap_sized(size_t size) {
+    memset(sized_gap.bytes, 0x5a, sizeof sized_gap.bytes);
+    sized_gap.size = (uint32_t)size;
+    return &sized_gap.gap;
 }
 #define esf_receipt_sized(size) ((esf_receipt *)sized_to(size))
 #define esf_event_view_sized(size) ((esf_event_view *)sized_to(size))
@@ -195,6 +243,11 @@ static inline esf_cursor *fresh_cursor(void) {
 static inline esf_trace *fresh_trace(void) {
     MUST(esf_events_trace(live, event_id, 5, &fresh.trace, NULL));
     return fresh.trace;
+}
+static inline esf_tail *fresh_tail(void) {
+    esf_tail_options options = good_tail_options();
+    MUST(esf_events_tail(live, &options, &fresh.tail, NULL));
+    return fresh.tail;
 }
 static inline esf_counter *fresh_counter(void) {
     MUST(esf_counter_new(live, text("fresh.counter"), NULL, 0, &fresh.counter, NULL));
@@ -230,6 +283,8 @@ static inline void sweep(void) {
     esf_cursor_free(fresh.cursor);
     esf_trace_free(out.esf_trace);
     esf_trace_free(fresh.trace);
+    esf_tail_cancel(out.esf_tail, NULL);
+    esf_tail_cancel(fresh.tail, NULL);
     esf_counter_free(out.esf_counter);
     esf_counter_free(fresh.counter);
     esf_gauge_free(out.esf_gauge);
@@ -308,6 +363,7 @@ static inline void matrix_open(void) {
     stale_type = fresh_type();
     stale_cursor = fresh_cursor();
     stale_trace = fresh_trace();
+    stale_tail = fresh_tail();
     stale_counter = fresh_counter();
     stale_gauge = fresh_gauge();
     stale_histogram = fresh_histogram();
@@ -319,6 +375,7 @@ static inline void matrix_open(void) {
     type = fresh_type();
     cursor = fresh_cursor();
     trace = fresh_trace();
+    tail = fresh_tail();
     counter = fresh_counter();
     gauge = fresh_gauge();
     histogram = fresh_histogram();
@@ -337,6 +394,7 @@ static inline void matrix_close(void) {
     OK(esf_subscription_cancel(subscription, NULL));
     OK(esf_cursor_free(cursor));
     OK(esf_trace_free(trace));
+    OK(esf_tail_cancel(tail, NULL));
     OK(esf_error_free(error));
     OK(esf_foundation_close(live, 5000, NULL));
     OK(esf_foundation_close(foreign, 5000, NULL));

@@ -19,6 +19,7 @@ HANDLES = {
     "esf_event_type": ("type", "fresh_type()"),
     "esf_cursor": ("cursor", "fresh_cursor()"),
     "esf_trace": ("trace", "fresh_trace()"),
+    "esf_tail": ("tail", "fresh_tail()"),
     "esf_counter": ("counter", "fresh_counter()"),
     "esf_gauge": ("gauge", "fresh_gauge()"),
     "esf_histogram": ("histogram", "fresh_histogram()"),
@@ -78,6 +79,7 @@ HANDLES_OF = {
     ("esf_cursor_next", "cursor"): "fresh_cursor()",
     ("esf_cursor_next_batch", "cursor"): "fresh_cursor()",
     ("esf_trace_next", "trace"): "fresh_trace()",
+    ("esf_tail_next", "tail"): "fresh_tail()",
 }
 # Numbers: name -> (valid, [(wrong, status)]).
 NUMBERS = {
@@ -105,8 +107,8 @@ NUMBER_TYPES = {"int64_t", "uint64_t", "uint32_t", "int32_t", "size_t", "double"
 # Results of plain types: the program's variable for each type, and its alignment.
 RESULTS = {"bool": 1, "int32_t": 4, "uint32_t": 4, "int64_t": 8, "uint64_t": 8, "double": 8, "size_t": 8, "esf_status": 4,
            "esf_str": 8, "esf_string": 8}
-RECORDS_IN = {"esf_event": "good_event()", "esf_event_query": "good_query()"}
-RECORDS_OUT = {"esf_receipt", "esf_event_view", "esf_trace_info", "esf_config_change"}
+RECORDS_IN = {"esf_event": "good_event()", "esf_event_query": "good_query()", "esf_tail_options": "good_tail_options()"}
+RECORDS_OUT = {"esf_receipt", "esf_event_view", "esf_trace_info", "esf_config_change", "esf_gap"}
 # What a record says, wrong in each of its fields: (statements on `it`, status).
 WRONG_RECORDS = {
     "esf_event": [
@@ -139,6 +141,16 @@ WRONG_RECORDS = {
             ('{"\\xc3(", 2}', "ESF_E_INVALID_UTF8"),
             ("{big, 5368709120}", "ESF_E_DATA_TOO_LARGE"),
         )
+    ],
+    "esf_tail_options": [
+        ("it.window = 5", "ANY"),
+        ("it.from_seq = UINT64_MAX", "ESF_E_INVALID_INPUT"),
+        ("it.capacity = UINT64_MAX", "ESF_OK"),
+        ("it.filter = (const esf_event_query *)(big + 1)", "ESF_E_INVALID_INPUT"),
+        ("it.filter = (const esf_event_query *)big", "ESF_E_INVALID_INPUT"),
+        ("it.filter = esf_event_query_with((it.limit = INT64_MAX))", "ESF_OK"),
+        ("it.filter = esf_event_query_with((it.limit = 5))", "ESF_E_INVALID_INPUT"),
+        ("it.filter = esf_event_query_with((it.order = 99))", "ESF_E_INVALID_INPUT"),
     ],
     "esf_event_query": [
         ("it.order = 0", "ESF_E_INVALID_INPUT"),
@@ -290,6 +302,8 @@ def cases(function, kind, stars, name):
         return "NULL", [("big", "SAME")]
     if kind == "esf_config_change_fn":
         return "on_change", [("NULL", "ESF_E_NULL_ARGUMENT")]
+    if kind == "esf_tail_fn":
+        return "on_event", [("NULL", "ESF_E_NULL_ARGUMENT")]
     if kind == "esf_drop_fn":
         return "on_drop", [("NULL", "SAME")]
     if kind in NUMBER_TYPES and stars == 0:

@@ -69,9 +69,10 @@ check_header() {
     printf '#include <elixirscope_foundation.h>\n#include <elixirscope_foundation.h>\n%s\n' \
         'int main(void) { esf_event event = ESF_EVENT_INIT; esf_receipt receipt = ESF_RECEIPT_INIT;
          esf_event_query query = ESF_QUERY_INIT; esf_event_view view = ESF_VIEW_INIT;
-         esf_config_change change = ESF_CHANGE_INIT; esf_trace_info info = ESF_TRACE_INFO_INIT; esf_string owned = ESF_STRING_INIT;
+         esf_config_change change = ESF_CHANGE_INIT; esf_trace_info info = ESF_TRACE_INFO_INIT; esf_gap gap = ESF_GAP_INIT;
+         esf_tail_options tail = ESF_TAIL_INIT; esf_string owned = ESF_STRING_INIT;
          esf_str text = ESF_STR_INIT; event.type = ESF_STR("x"); text = event.type;
-         return (int)(receipt.size + query.size + view.size + change.size + info.size + text.len + owned.len) == 0 ||
+         return (int)(receipt.size + query.size + view.size + change.size + info.size + gap.size + tail.size + text.len + owned.len) == 0 ||
                 !ESF_CHECK_VERSION(); }' >"$out/header.c"
     for compiler in gcc clang; do
         if command -v "$compiler" >/dev/null; then
@@ -150,7 +151,7 @@ names=("$@")
 if [ "${#names[@]}" -eq 0 ]; then
     check_header
     counted library python3 "$root/tests/c/library.py" "$header" "$lib"
-    names=(matrix error foundation config watch event bounds query summary trace contract telemetry fork)
+    names=(matrix error foundation config watch event bounds query summary trace tail contract telemetry fork)
 fi
 for name in "${names[@]}"; do
     test_program "$name"

@@ -149,7 +149,7 @@ impl Tail {
         }
     }
 
-    /// The next item; waits for one up to `timeout`. `Closed` once the tail was ended, or its store closed and what was
+    /// The next item; waits for one up to `timeout`; without one, looks as [`try_next`](Self::try_next) does. `Closed` once the tail was ended, or its store closed and what was
     /// read is taken.
     ///
     /// While events come faster than one in 200 µs it looks at such intervals instead of being woken by each.
@@ -159,7 +159,7 @@ impl Tail {
             let position = match self.poll() {
                 Taken::Item(item) => return Pop::Item(item),
                 Taken::Over => return Pop::Closed,
-                Taken::Unfinished if deadline.left().is_none() => return Pop::TimedOut,
+                Taken::Unfinished if !timeout.is_zero() && deadline.left().is_none() => return Pop::TimedOut,
                 Taken::Unfinished => continue,
                 Taken::Nothing(position) => position,
             };
@@ -233,15 +233,15 @@ impl Tail {
         }
     }
 
-    /// Ends the tail. When this returns, the callback is not running and will not be called again, and what it owned is
-    /// dropped. Only called from inside the callback itself, it returns at once, and the running call is the last.
+    /// Ends the tail. When this returns, the callback is not running and will not be called again, and what it owned
+    /// is dropped. Only called from inside the callback itself, it returns at once, and the running call is the last.
     pub fn cancel(&self) {
-        self.end();
-        self.wait();
+        self.end().wait();
     }
 
-    /// Ends the tail as [`cancel`](Self::cancel) does, without waiting for a callback that is running.
-    pub fn end(&self) {
+    /// Ends the tail as [`cancel`](Self::cancel) does, except that waiting for a callback that is running is left to
+    /// [`EndedTail::wait`], which needs no hold on the tail.
+    pub fn end(&self) -> EndedTail {
         self.entry.over.store(true, Ordering::Release);
         self.tails.remove(&self.entry);
         if let Some(call) = &self.entry.call {
@@ -249,18 +249,30 @@ impl Tail {
         }
         self.tails.bell.set(self.entry.id, true);
         self.tails.bell.wake();
-    }
-
-    /// Waits until the callback is not running; inside the callback itself that is at once.
-    pub fn wait(&self) {
-        if let Some(call) = &self.entry.call {
-            call.wait();
-        }
+        EndedTail(Arc::clone(&self.entry))
     }
 
     /// In a forked child: no longer shares the descriptor with the parent.
     pub(crate) fn separate(&self) {
         self.tails.bell.separate(self.entry.id);
+    }
+}
+
+/// A tail that is over, but whose callback may still be running.
+pub struct EndedTail(Arc<Entry>);
+
+impl EndedTail {
+    /// Waits until the callback is not running; inside the callback itself that is at once.
+    pub fn wait(&self) {
+        if let Some(call) = &self.0.call {
+            call.wait();
+        }
+    }
+}
+
+impl std::fmt::Debug for EndedTail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EndedTail").finish_non_exhaustive()
     }
 }
 

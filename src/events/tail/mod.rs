@@ -20,7 +20,7 @@ use super::query::Query;
 #[cfg(loom)]
 pub(crate) use bell::Bell;
 pub(crate) use deliver::WORKER;
-pub use handle::Tail;
+pub use handle::{EndedTail, Tail};
 pub use item::{Gap, GapReason, TailEvent, TailItem};
 pub(crate) use registry::Tails;
 

@@ -55,6 +55,14 @@
 #define ESF_TRACE_INFO_INIT                                                                                  \
     { (uint32_t)sizeof(esf_trace_info), 0, 0, 0, NULL, 0 }
 
+/** A tail of every event that is stored from now on. */
+#define ESF_TAIL_INIT                                                                                        \
+    { (uint32_t)sizeof(esf_tail_options), 0, NULL, ESF_TAIL_FROM_NOW, 0 }
+
+/** A gap to be written to. */
+#define ESF_GAP_INIT                                                                                         \
+    { (uint32_t)sizeof(esf_gap), 0, 0, 0, 0 }
+
 /** A change of configuration to be written to. */
 #define ESF_CHANGE_INIT                                                                                      \
     { (uint32_t)sizeof(esf_config_change), 0, 0, 0, ESF_STR_INIT, ESF_STR_INIT, ESF_STR_INIT }
