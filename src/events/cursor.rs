@@ -345,7 +345,7 @@ impl Cursor {
         if self.batch.is_empty() {
             self.let_go();
         }
-        self.check_time()?;
+        self.check()?;
         let runs = &self.runs;
         // A run stays until it is let go, so that none of the batch is left out here.
         Ok(self.batch.iter().filter_map(|(run, at)| {
@@ -372,10 +372,7 @@ impl Cursor {
     fn advance(&mut self) -> Result<Option<(&Arc<Segment>, u32)>> {
         let run = self.find();
         self.let_go();
-        self.check_time()?;
-        if let Some(error) = &self.failed {
-            return Err(error.clone());
-        }
+        self.check()?;
         let run = run.and_then(|run| self.runs.get(run)?.as_ref());
         Ok(run.map(|run| (&run.segment, run.at)))
     }
@@ -393,11 +390,12 @@ impl Cursor {
         self.step()
     }
 
-    fn check_time(&self) -> Result<()> {
+    /// Fails if the answer cannot be whole.
+    fn check(&self) -> Result<()> {
         if self.watch.expired {
             return Err(Error::new(Code::Timeout, "the query's time was up before it was answered"));
         }
-        Ok(())
+        self.failed.clone().map_or(Ok(()), Err)
     }
 
     /// Lets go of the segments of runs that are through.

@@ -1,4 +1,4 @@
-//! The scenarios of `queries.jsonl`, asked of the Rust store. The C and the Elixir binding are asked the same and must
+//! The scenarios of `queries.jsonl`, asked of the Rust store: in memory, with files, and opened again. The C and the Elixir binding are asked the same and must
 //! give the same answers (`tests/c/scenario.py`, `bindings/elixir/test/elixir_scope/foundation/contract_test.exs`).
 //!
 //! A line says one thing: `store` begins an empty one, `append` stores an event (its data is JSON, or a term in
@@ -6,25 +6,54 @@
 //! integer beyond what JSON readers keep stands in conditions as `{"big": "…"}`. The parent, node or process `null` is
 //! none; one that is not named is any.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use elixirscope_foundation::error::{Error, Result};
 use elixirscope_foundation::events::{
-    Aggregate, Condition, Encoding, EventStore, EventStoreOptions, NewEvent, Order, Query,
+    Aggregate, Condition, DiskOptions, Durability, Encoding, EventStore, EventStoreOptions, NewEvent, Order,
+    Query, Recovered,
 };
 use elixirscope_foundation::runtime::clock::{AnchoredClock, SimClock};
+use elixirscope_foundation::storage::{SimStorage, Storage};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 const SCENARIOS: &str = include_str!("queries.jsonl");
 
-fn open() -> EventStore {
-    let clock = AnchoredClock::new(Arc::new(SimClock::new(1_000)), 0);
-    // Segments so small that every scenario has several.
+/// Where the events of a scenario are when it is asked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Place {
+    Memory,
+    /// In memory and in files.
+    Files,
+    /// In files only: the store was closed and opened again.
+    Reopened,
+    /// As after a crash: opened again without having been closed.
+    Recovered,
+}
+
+/// Segments so small that every scenario has several.
+fn open(place: Place, storage: &Arc<dyn Storage>) -> EventStore {
     let options =
         EventStoreOptions { segment_events: Some(2), shards: Some(1), ..EventStoreOptions::default() };
-    EventStore::open(options, clock, Arc::default()).unwrap()
+    let clock = || AnchoredClock::new(Arc::new(SimClock::new(1_000)), 0);
+    if place == Place::Memory {
+        return EventStore::open(options, clock(), Arc::default()).unwrap();
+    }
+    let disk = DiskOptions {
+        durability: Durability::CrashSafe,
+        log_bytes: 8 << 10,
+        segment_events: 2,
+        ..DiskOptions::default()
+    };
+    let read = Recovered::read(Arc::clone(storage), Path::new("store"), disk, "test", &mut |_| ()).unwrap();
+    EventStore::open_recovered(options, clock(), Arc::default(), read).unwrap()
+}
+
+fn disk() -> Arc<dyn Storage> {
+    Arc::new(SimStorage::new(1))
 }
 
 fn append(store: &EventStore, line: &str) {
@@ -127,6 +156,10 @@ fn answer(store: &EventStore, line: &Value) -> Result<Value> {
             Ok(ids)
         };
         let found = ids(&asked)?;
+        let mut cursor = store.query(&asked)?;
+        let first: Vec<u64> = cursor.next_batch(2)?.map(|event| event.event_id()).collect();
+        let rest: Vec<u64> = cursor.next_batch(usize::MAX)?.map(|event| event.event_id()).collect();
+        assert_eq!(found, [first, rest].concat(), "{line}");
         assert_eq!(found, ids(&Query { without_indexes: true, ..asked })?, "{line}");
         return Ok(json!({"ids": found}));
     }
@@ -144,23 +177,37 @@ fn answer(store: &EventStore, line: &Value) -> Result<Value> {
 }
 
 #[test]
-fn the_rust_store_answers_as_written() {
-    let mut store = open();
-    let mut asked = 0;
-    for (number, text) in SCENARIOS.lines().enumerate() {
-        let line: Value = serde_json::from_str(text).unwrap();
-        if line.get("store").is_some() {
-            store = open();
-        } else if line.get("append").is_some() {
-            append(&store, text);
-        } else {
+fn the_rust_store_answers_as_written_wherever_the_events_are() {
+    for place in [Place::Memory, Place::Files, Place::Reopened, Place::Recovered] {
+        let mut storage = disk();
+        let mut store = open(place, &storage);
+        let (mut asked, mut fresh) = (0, true);
+        for (number, text) in SCENARIOS.lines().enumerate() {
+            let line: Value = serde_json::from_str(text).unwrap();
+            if line.get("store").is_some() {
+                storage = disk();
+                store = open(place, &storage);
+                fresh = true;
+                continue;
+            }
+            if line.get("append").is_some() {
+                append(&store, text);
+                continue;
+            }
+            if std::mem::take(&mut fresh) && matches!(place, Place::Reopened | Place::Recovered) {
+                if place == Place::Reopened {
+                    assert!(store.close_files().is_empty());
+                }
+                drop(store);
+                store = open(place, &storage);
+            }
             let found =
                 answer(&store, &line).unwrap_or_else(|error: Error| json!({"error": error.error_type()}));
             for (key, value) in found.as_object().unwrap() {
-                assert_eq!(line.get(key), Some(value), "line {}: {text}", number + 1);
+                assert_eq!(line.get(key), Some(value), "{place:?}, line {}: {text}", number + 1);
             }
             asked += 1;
         }
+        assert!(asked > 100);
     }
-    assert!(asked > 100);
 }
