@@ -10,12 +10,12 @@ use elixirscope_foundation::foundation::Foundation;
 use elixirscope_foundation::options::Options;
 use serde_json::Value;
 
-use crate::harness::{Measured, Role, Work};
+use crate::harness::{Effort, Measured, Role, Target, Work};
 
 const PATH: &str = "ai.planning.sampling_rate";
 
 /// Measures them.
-pub fn run() -> Vec<Measured> {
+pub fn run(effort: &Effort) -> Vec<Measured> {
     let foundation = Foundation::open(&Options::default()).expect("an instance opens");
     let config = foundation.config();
     let key = config.key(PATH).expect("the schema has the key");
@@ -47,30 +47,30 @@ pub fn run() -> Vec<Measured> {
 
     let mut rows = Vec::new();
     rows.extend(
-        Work::new("scalar by key handle, 1 thread", "≤ 4 × floor")
+        Work::new("scalar by key handle, 1 thread", Target::from("≤ 4 × floor").floors(4.0))
             .of(Role::Floor, "bare atomic load", load)
             .of(Role::Ours, "Key::get_f64", by_key)
-            .measure(),
+            .measure(effort),
     );
     rows.extend(
-        Work::new("scalar by key handle, 2 threads", "≤ 4 × floor, flat in threads")
+        Work::new("scalar by key handle, 2 threads", Target::from("≤ 4 × floor, flat in threads").floors(4.0))
             .threads(Role::Floor, "bare atomic load", 2, |_, n| load(n))
             .threads(Role::Ours, "Key::get_f64", 2, |_, n| by_key(n))
-            .measure(),
+            .measure(effort),
     );
     rows.extend(
-        Work::new("scalar by path, 1 thread", "≤ 40 ns")
+        Work::new("scalar by path, 1 thread", Target::at_most("≤ 40 ns", 40.0))
             .of(Role::Floor, "bare atomic load", load)
             .of(Role::Naive, "RwLock<HashMap<String, Value>>", by_map)
             .of(Role::Ours, "Config::get_f64", by_path)
-            .measure(),
+            .measure(effort),
     );
     rows.extend(
-        Work::new("scalar by path, 2 threads", "≤ 40 ns, flat in threads")
+        Work::new("scalar by path, 2 threads", Target::at_most("≤ 40 ns, flat in threads", 40.0))
             .threads(Role::Floor, "bare atomic load", 2, |_, n| load(n))
             .threads(Role::Naive, "RwLock<HashMap<String, Value>>", 2, |_, n| by_map(n))
             .threads(Role::Ours, "Config::get_f64", 2, |_, n| by_path(n))
-            .measure(),
+            .measure(effort),
     );
 
     // A writer at about 1,000 updates a second, which every measured subject runs beside.
@@ -86,10 +86,10 @@ pub fn run() -> Vec<Measured> {
             }
         });
         rows.extend(
-            Work::new("scalar by key handle, writer at 1,000/s", "≤ 4 × floor, flat under the writer")
+            Work::new("scalar by key handle, writer at 1,000/s", Target::from("≤ 4 × floor, flat under the writer").floors(4.0))
                 .of(Role::Floor, "bare atomic load", load)
                 .of(Role::Ours, "Key::get_f64", by_key)
-                .measure(),
+                .measure(effort),
         );
         stop.store(true, Ordering::Relaxed);
         writer.thread().unpark();
@@ -97,7 +97,7 @@ pub fn run() -> Vec<Measured> {
 
     let mut low = false;
     rows.extend(
-        Work::new("update: validate, event, count, publish", "≤ 5 µs")
+        Work::new("update: validate, event, count, publish", Target::at_most("≤ 5 µs", 5_000.0))
             .of(Role::Ours, "Config::update", |n| {
                 for _ in 0..n {
                     low = !low;
@@ -105,7 +105,7 @@ pub fn run() -> Vec<Measured> {
                     config.update(PATH, Value::from(rate)).expect("an update of the sampling rate");
                 }
             })
-            .measure(),
+            .measure(effort),
     );
     foundation.close(Duration::from_secs(5));
     rows

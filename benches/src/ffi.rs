@@ -1,15 +1,17 @@
 //! The hot calls as a C program has them: through the shared library that `make build` makes, opened with
 //! `dlopen`. The floor of a call is an exported function that does nothing.
 
-use std::ffi::{CStr, CString, c_char, c_void};
+use std::ffi::{c_char, c_void};
 use std::hint::black_box;
 use std::path::Path;
 use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::events::{KEPT, Made, full_store};
-use crate::harness::{Measured, Numbers, Role, Work};
+use crate::harness::{Effort, Measured, Numbers, Role, Target, Work};
+use crate::library::Library;
+use crate::steady::{KEPT, full_store};
 use crate::telemetry::Padded;
+use crate::workload::{Made, NODE, Workload};
 
 /// `esf_str`.
 #[repr(C)]
@@ -29,7 +31,7 @@ type Status = i32;
 type Handle = *mut c_void;
 
 /// The functions that are measured, with the types of the header.
-struct Library {
+struct Functions {
     abi_version: extern "C" fn() -> u32,
     open: extern "C" fn(Str, *mut Handle, *mut Handle) -> Status,
     close: extern "C" fn(Handle, i64, *mut Handle) -> Status,
@@ -59,36 +61,23 @@ struct Event {
     data: Str,
 }
 
-impl Library {
+impl Functions {
     fn open() -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../build/lib/libelixirscope_foundation.so");
-        let name = CString::new(path.to_string_lossy().as_bytes()).expect("a path has no NUL");
-        // SAFETY: the name is a C string; the library's initialisers are the Rust runtime's only.
-        let library = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
-        assert!(!library.is_null(), "{} is not there: run `make build`", path.display());
+        let library = Library::open(&path).unwrap_or_else(|error| panic!("run `make build` first: {error}"));
         Self {
-            abi_version: symbol(library, c"esf_abi_version"),
-            open: symbol(library, c"esf_foundation_open"),
-            close: symbol(library, c"esf_foundation_close"),
-            key_resolve: symbol(library, c"esf_config_key_resolve"),
-            get_f64: symbol(library, c"esf_config_get_f64"),
-            counter_new: symbol(library, c"esf_counter_new"),
-            counter_add: symbol(library, c"esf_counter_add"),
-            histogram_new: symbol(library, c"esf_histogram_new"),
-            histogram_record: symbol(library, c"esf_histogram_record"),
-            event_append: symbol(library, c"esf_event_append"),
+            abi_version: library.symbol(c"esf_abi_version"),
+            open: library.symbol(c"esf_foundation_open"),
+            close: library.symbol(c"esf_foundation_close"),
+            key_resolve: library.symbol(c"esf_config_key_resolve"),
+            get_f64: library.symbol(c"esf_config_get_f64"),
+            counter_new: library.symbol(c"esf_counter_new"),
+            counter_add: library.symbol(c"esf_counter_add"),
+            histogram_new: library.symbol(c"esf_histogram_new"),
+            histogram_record: library.symbol(c"esf_histogram_record"),
+            event_append: library.symbol(c"esf_event_append"),
         }
     }
-}
-
-/// The function of this name.
-fn symbol<F: Copy>(library: Handle, name: &CStr) -> F {
-    assert_eq!(size_of::<F>(), size_of::<Handle>(), "F is a function pointer");
-    // SAFETY: the handle is of an open library; the name is a C string.
-    let address = unsafe { libc::dlsym(library, name.as_ptr()) };
-    assert!(!address.is_null(), "the library has no {name:?}");
-    // SAFETY: the function of this name has this type in the header, and is never unloaded.
-    unsafe { std::mem::transmute_copy(&address) }
 }
 
 /// Fails on any status but OK.
@@ -105,8 +94,8 @@ fn event(made: &Made) -> Event {
         timestamp: i64::MIN,
         wall_time: i64::MIN,
         type_handle: null(),
-        kind: Str::of(&made.event_type),
-        node: Str::of("bench@host"),
+        kind: Str::of(made.event_type()),
+        node: Str::of(NODE),
         pid: Str::of(&made.pid),
         correlation_id: Str::of(&made.correlation_id),
         data: Str::of(&made.data),
@@ -114,8 +103,8 @@ fn event(made: &Made) -> Event {
 }
 
 /// Measures them.
-pub fn run() -> Vec<Measured> {
-    let library = Library::open();
+pub fn run(effort: &Effort) -> Vec<Measured> {
+    let library = Functions::open();
     let mut foundation = null_mut();
     ok((library.open)(Str::of(r#"{"event_store":{"max_events":500000}}"#), &raw mut foundation, null_mut()));
     let mut key = null_mut();
@@ -169,25 +158,25 @@ pub fn run() -> Vec<Measured> {
 
     let mut rows = Vec::new();
     rows.extend(
-        Work::new("C: scalar by key handle, 1 thread", "≤ 2 × an empty call")
+        Work::new("C: scalar by key handle, 1 thread", Target::from("≤ 2 × an empty call").floors(2.0))
             .of(Role::Floor, "esf_abi_version (empty call)", empty)
             .of(Role::Ours, "esf_config_get_f64", get)
-            .measure(),
+            .measure(effort),
     );
     rows.extend(
-        Work::new("C: scalar by key handle, 2 threads", "≤ 2 × an empty call, flat")
+        Work::new("C: scalar by key handle, 2 threads", Target::from("≤ 2 × an empty call, flat").floors(2.0))
             .threads(Role::Floor, "esf_abi_version (empty call)", 2, |_, n| empty(n))
             .threads(Role::Ours, "esf_config_get_f64", 2, |_, n| get(n))
-            .measure(),
+            .measure(effort),
     );
     rows.extend(
-        Work::new("C: counter add, 1 thread", "≤ 12 ns")
+        Work::new("C: counter add, 1 thread", Target::at_most("≤ 12 ns", 12.0))
             .of(Role::Floor, "empty call and an atomic add", |n| empty_and_adds(n, 1))
             .of(Role::Ours, "esf_counter_add", add)
-            .measure(),
+            .measure(effort),
     );
     rows.extend(
-        Work::new("C: counter add, 2 threads", "≤ 12 ns: no growth with threads")
+        Work::new("C: counter add, 2 threads", Target::at_most("≤ 12 ns: no growth with threads", 12.0))
             .threads(Role::Floor, "empty call and an atomic add, own cells", 2, |thread, n| {
                 for _ in 0..n {
                     black_box((library.abi_version)());
@@ -195,22 +184,22 @@ pub fn run() -> Vec<Measured> {
                 }
             })
             .threads(Role::Ours, "esf_counter_add", 2, |_, n| add(n))
-            .measure(),
+            .measure(effort),
     );
     rows.extend(
         Work::new("C: histogram record, 1 thread", "")
             .of(Role::Floor, "empty call and two atomic adds", |n| empty_and_adds(n, 2))
             .of(Role::Ours, "esf_histogram_record", record)
-            .measure(),
+            .measure(effort),
     );
-    rows.extend(appends(&library, foundation));
+    rows.extend(appends(&library, foundation, effort));
     ok((library.close)(foundation, 5_000, null_mut()));
     rows
 }
 
 /// Appending to a full store, beside the same from Rust.
-fn appends(library: &Library, foundation: Handle) -> Vec<Measured> {
-    let made = Made::some(KEPT);
+fn appends(library: &Functions, foundation: Handle, effort: &Effort) -> Vec<Measured> {
+    let made = Workload { total: KEPT }.events();
     let store = full_store(&made);
     let (mut next, mut next_from_rust) = (0, 0);
     // Full, as the store from Rust is.
@@ -233,5 +222,5 @@ fn appends(library: &Library, foundation: Handle) -> Vec<Measured> {
             }
         })
         .of(Role::Ours, "esf_event_append", append)
-        .measure()
+        .measure(effort)
 }

@@ -5,100 +5,90 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Measured, ROUNDS};
+use crate::harness::{Effort, Measured};
+use crate::machine;
 
-/// Where the JSON files are.
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench")
+/// What a table comes to.
+#[derive(Default)]
+pub struct Outcome {
+    /// What was measured.
+    pub rows: Vec<Measured>,
+    /// What a reader should know: what is missing and why, what a peer does less or more.
+    pub notes: Vec<String>,
 }
 
-/// What the figures were measured on: never a machine's name, only its kind.
-fn machine() -> Value {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let cpu = read("/proc/cpuinfo")
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|pair| pair.1.to_owned()))
-        .unwrap_or_else(|| "unknown".to_owned());
-    let memory_gib = read("/proc/meminfo")
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse::<u64>().ok())
-        .map_or(0, |kib| kib.div_ceil(1 << 20));
-    let release = read("/proc/sys/kernel/osrelease");
-    let kernel = release.trim().split('.').take(2).collect::<Vec<_>>().join(".");
-    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
-    json!({ "cpu": cpu, "cpus": cpus, "memory_gib": memory_gib, "kernel": kernel, "arch": std::env::consts::ARCH })
-}
-
-/// The date in UTC, `YYYY-MM-DD`.
-fn today() -> String {
-    let days = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / 86_400);
-    // Civil date of a day count (days since 1970-01-01), by the usual era arithmetic.
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
+/// Where the JSON files are. A quick run's are apart, since its figures are worth nothing.
+fn folder(quick: bool) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
+    if quick { path.join("quick") } else { path }
 }
 
 /// Prints one table and writes its JSON file.
-pub fn publish(table: &str, title: &str, rows: &[Measured]) -> std::io::Result<()> {
+pub fn publish(table: &str, title: &str, outcome: &Outcome, effort: &Effort) -> std::io::Result<()> {
     println!("\n{title}");
     println!(
-        "{:<42} {:<40} {:>10} {:>10} {:>10} {:>8}  target",
-        "work", "subject", "median ns", "least", "most", "× floor"
+        "{:<48} {:<36} {:>12} {:>12} {:>12} {:>8} {:>8}  target",
+        "work", "subject", "median", "least", "most", "× floor", "× ours"
     );
+    let times = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));
     let mut last = "";
-    for row in rows {
+    for row in &outcome.rows {
         let work = if row.work == last { "" } else { &row.work };
         last = &row.work;
         println!(
-            "{:<42} {:<40} {:>10} {:>10} {:>10} {:>8}  {}",
+            "{:<48} {:<36} {:>12} {:>12} {:>12} {:>8} {:>8}  {} {}",
             work,
             format!("{}: {}", row.role.name(), row.subject),
-            figure(row.median_ns),
-            figure(row.least_ns),
-            figure(row.most_ns),
-            row.ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}")),
-            row.target
+            figure(row.median),
+            figure(row.least),
+            figure(row.most),
+            times(row.ratio),
+            times(row.times_ours),
+            row.target,
+            row.verdict.as_deref().map(|verdict| format!("→ {verdict}")).unwrap_or_default()
         );
     }
-    let json_rows: Vec<Value> = rows
+    for note in &outcome.notes {
+        println!("note: {note}");
+    }
+    let rows: Vec<Value> = outcome
+        .rows
         .iter()
         .map(|row| {
             json!({
                 "work": row.work,
                 "subject": row.subject,
                 "role": row.role.name(),
-                "median_ns": row.median_ns,
-                "least_ns": row.least_ns,
-                "most_ns": row.most_ns,
+                "unit": row.unit.name(),
+                "median": row.median,
+                "least": row.least,
+                "most": row.most,
                 "ratio": row.ratio,
+                "times_ours": row.times_ours,
                 "target": row.target,
+                "verdict": row.verdict,
             })
         })
         .collect();
     let file = json!({
-        "title": title, "date": today(), "machine": machine(), "rounds": ROUNDS, "rows": json_rows
+        "title": title, "date": machine::today(), "machine": machine::kind(), "rounds": effort.rounds,
+        "events": effort.events, "notes": outcome.notes, "rows": rows
     });
-    fs::create_dir_all(folder())?;
-    fs::write(folder().join(format!("{table}.json")), format!("{file:#}\n"))
+    let folder = folder(effort.quick);
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join(format!("{table}.json")), format!("{file:#}\n"))
 }
 
 /// A figure with as many digits as it deserves.
-fn figure(ns: f64) -> String {
-    match ns {
-        _ if ns < 10.0 => format!("{ns:.2}"),
-        _ if ns < 1_000.0 => format!("{ns:.1}"),
+fn figure(value: f64) -> String {
+    match value {
+        _ if value < 10.0 => format!("{value:.2}"),
+        _ if value < 1_000.0 => format!("{value:.1}"),
         _ => {
-            let digits = format!("{ns:.0}");
+            let digits = format!("{value:.0}");
             let mut grouped = String::new();
             for (index, digit) in digits.chars().enumerate() {
                 if index > 0 && (digits.len() - index) % 3 == 0 {
@@ -111,11 +101,22 @@ fn figure(ns: f64) -> String {
     }
 }
 
+/// A figure in the unit of its row, as short as can be read.
+fn with_unit(value: f64, unit: &str) -> String {
+    match unit {
+        "bytes" => format!("{} B", figure(value)),
+        _ if value >= 1e9 => format!("{} s", figure(value / 1e9)),
+        _ if value >= 1e6 => format!("{} ms", figure(value / 1e6)),
+        _ if value >= 1e4 => format!("{} µs", figure(value / 1e3)),
+        _ => format!("{} ns", figure(value)),
+    }
+}
+
 /// Writes the page from every JSON file that `target/bench/` has: ours, and those that the bindings'
 /// benchmarks leave there in the same form.
 pub fn write_page(path: &Path) -> std::io::Result<()> {
     let mut tables = BTreeMap::new();
-    for entry in fs::read_dir(folder())? {
+    for entry in fs::read_dir(folder(false))? {
         let file = entry?.path();
         if file.extension().is_some_and(|extension| extension == "json") {
             tables.insert(file.clone(), serde_json::from_str::<Value>(&fs::read_to_string(&file)?)?);
@@ -128,47 +129,71 @@ pub fn write_page(path: &Path) -> std::io::Result<()> {
         "# Performance\n\n\
          Written by `make bench-docs` from what `make bench` measured; do not edit.\n\n\
          The subjects of one work take turns within one process, and each figure is the median of the rounds.\n\
-         A ratio is the median of the rounds' ratios to the floor above it, which is what the hardware needs\n\
-         for that work at least. Absolute figures drift from machine to machine and, on a shared one, from\n\
-         minute to minute; ratios are what to compare. Times are for one, in nanoseconds; with several threads\n\
-         each does its own share, so that a time that does not grow is perfect scaling. On a virtual machine\n\
-         two CPUs may be two hardware threads of one core: the floor with two threads shows what they can do.\n\n\
-         The targets are the plan's for the first full version, in its own words; they are not results.\n",
+         A ratio is the median of the rounds' ratios: to the floor above it, which is what the hardware needs for\n\
+         that work at least, and to ours (how many times what ours takes). Absolute figures drift from machine to\n\
+         machine and, on a shared one, from minute to minute; ratios are what to compare. Times are for one; with\n\
+         several threads each does its own share, so that a time that does not grow is perfect scaling. On a\n\
+         virtual machine two CPUs may be two hardware threads of one core: the floor with two threads shows what\n\
+         they can do.\n\n\
+         Where stores are compared, all hold the same events with the same indexes, and the run fails if any answer\n\
+         is not that of the events that were stored.\n\n\
+         The targets are the plan's for the first full version, in its own words; they are not results. Behind the\n\
+         arrow stands whether the figure meets what of them a figure can be held against.\n",
     );
     for file in tables.values() {
-        let machine = &file["machine"];
-        let _ = write!(
-            page,
-            "\n## {}\n\n{}, {} CPUs of {} ({}), {} GiB, Linux {}; {} rounds.\n\n\
-             | work | subject | median | least | most | × floor | target |\n\
-             | --- | --- | ---: | ---: | ---: | ---: | --- |\n",
-            text(&file["title"]),
-            text(&file["date"]),
-            machine["cpus"],
-            text(&machine["cpu"]),
-            text(&machine["arch"]),
-            machine["memory_gib"],
-            text(&machine["kernel"]),
-            file["rounds"]
-        );
-        for row in file["rows"].as_array().into_iter().flatten() {
-            let number = |key: &str| row[key].as_f64().map_or_else(|| "–".to_owned(), figure);
-            let ratio = row["ratio"].as_f64().map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));
-            let _ = writeln!(
-                page,
-                "| {} | {}: {} | {} | {} | {} | {} | {} |",
-                text(&row["work"]),
-                text(&row["role"]),
-                text(&row["subject"]).replace('<', "&lt;"),
-                number("median_ns"),
-                number("least_ns"),
-                number("most_ns"),
-                ratio,
-                text(&row["target"])
-            );
-        }
+        write_table(file, &mut page);
     }
     fs::write(path, page)
+}
+
+fn write_table(file: &Value, page: &mut String) {
+    let machine = &file["machine"];
+    let _ = write!(
+        page,
+        "\n## {}\n\n{}, {} CPUs of {} ({}), {} GiB, Linux {}; {} rounds.\n",
+        text(&file["title"]),
+        text(&file["date"]),
+        machine["cpus"],
+        text(&machine["cpu"]),
+        text(&machine["arch"]),
+        machine["memory_gib"],
+        text(&machine["kernel"]),
+        file["rounds"]
+    );
+    let notes: Vec<&str> = file["notes"].as_array().into_iter().flatten().map(text).collect();
+    if !notes.is_empty() {
+        page.push('\n');
+    }
+    for note in notes {
+        let _ = writeln!(page, "- {note}");
+    }
+    page.push_str(
+        "\n| work | subject | median | least | most | × floor | × ours | target |\n\
+         | --- | --- | ---: | ---: | ---: | ---: | ---: | --- |\n",
+    );
+    for row in file["rows"].as_array().into_iter().flatten() {
+        let unit = row["unit"].as_str().unwrap_or("ns");
+        let number = |key: &str| row[key].as_f64().map_or_else(|| "–".to_owned(), |value| with_unit(value, unit));
+        let ratio = |key: &str| row[key].as_f64().map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));
+        let verdict = match text(&row["verdict"]) {
+            "" => String::new(),
+            verdict => format!(" → {verdict}"),
+        };
+        let _ = writeln!(
+            page,
+            "| {} | {}: {} | {} | {} | {} | {} | {} | {}{} |",
+            text(&row["work"]),
+            text(&row["role"]),
+            text(&row["subject"]).replace('<', "&lt;"),
+            number("median"),
+            number("least"),
+            number("most"),
+            ratio("ratio"),
+            ratio("times_ours"),
+            text(&row["target"]),
+            verdict.replace('<', "&lt;")
+        );
+    }
 }
 
 fn text(value: &Value) -> &str {
@@ -184,12 +209,27 @@ mod tests {
         assert_eq!(figure(1.234), "1.23");
         assert_eq!(figure(123.45), "123.5");
         assert_eq!(figure(1_234_567.8), "1,234,568");
+        assert_eq!(with_unit(1_234.0, "bytes"), "1,234 B");
+        assert_eq!(with_unit(9_999.0, "ns"), "9,999 ns");
+        assert_eq!(with_unit(12_340.0, "ns"), "12.3 µs");
+        assert_eq!(with_unit(1.5e6, "ns"), "1.50 ms");
+        assert_eq!(with_unit(2.5e9, "ns"), "2.50 s");
     }
 
     #[test]
-    fn the_date_has_its_form() {
-        let date = today();
-        assert_eq!(date.len(), 10, "{date}");
-        assert!(date.as_str() > "2026-01-01", "{date}");
+    fn a_row_of_the_page_says_whether_the_target_is_met() {
+        let file = json!({
+            "title": "Title", "date": "2026-01-01", "rounds": 3, "notes": ["a note"],
+            "machine": { "cpus": 2, "cpu": "CPU", "arch": "x86_64", "memory_gib": 4, "kernel": "6.1" },
+            "rows": [{
+                "work": "append", "subject": "Vec<T>", "role": "ours", "unit": "ns", "median": 20.0, "least": 10.0,
+                "most": 30.0, "ratio": null, "times_ours": 1.0, "target": "≤ 10 ns", "verdict": "missed: 2 × the limit"
+            }]
+        });
+        let mut page = String::new();
+        write_table(&file, &mut page);
+        let row = "| append | ours: Vec&lt;T> | 20.0 ns | 10.0 ns | 30.0 ns | – | 1.00 | ≤ 10 ns → missed: 2 × the limit |";
+        assert!(page.contains(row), "{page}");
+        assert!(page.contains("\n- a note\n"), "{page}");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use elixirscope_foundation::telemetry::{Telemetry, TelemetryOptions};
 
-use crate::harness::{Measured, Numbers, Role, Work};
+use crate::harness::{Effort, Measured, Numbers, Role, Target, Work};
 
 /// A cell that no other shares its cache lines with.
 #[repr(align(128))]
@@ -19,7 +19,7 @@ impl Padded {
 }
 
 /// Measures them.
-pub fn run() -> Vec<Measured> {
+pub fn run(effort: &Effort) -> Vec<Measured> {
     let telemetry = Telemetry::new(TelemetryOptions::default());
     let labels = [("method", "GET"), ("route", "/users/:id"), ("status", "200")];
     let counter = telemetry.counter("bench.requests", &labels).expect("a counter");
@@ -35,7 +35,7 @@ pub fn run() -> Vec<Measured> {
 
     let mut rows = Vec::new();
     rows.extend(
-        Work::new("counter add, 1 thread", "≤ 8 ns")
+        Work::new("counter add, 1 thread", Target::at_most("≤ 8 ns", 8.0))
             .of(Role::Floor, "load and store, owner only", |n| {
                 for _ in 0..n {
                     let cell = black_box(&cells[0].0);
@@ -44,10 +44,10 @@ pub fn run() -> Vec<Measured> {
             })
             .of(Role::Floor, "atomic add", |n| (0..n).for_each(|_| black_box(&cells[0]).add(1)))
             .of(Role::Ours, "Counter::add", |n| (0..n).for_each(|_| black_box(&counter).add(1)))
-            .measure(),
+            .measure(effort),
     );
     rows.extend(
-        Work::new("counter add, 2 threads", "≤ 8 ns: no growth with threads")
+        Work::new("counter add, 2 threads", Target::at_most("≤ 8 ns: no growth with threads", 8.0))
             .threads(Role::Floor, "atomic add, a cell for each", 2, |thread, n| {
                 (0..n).for_each(|_| black_box(&cells[thread]).add(1));
             })
@@ -57,10 +57,10 @@ pub fn run() -> Vec<Measured> {
             .threads(Role::Ours, "Counter::add", 2, |_, n| {
                 (0..n).for_each(|_| black_box(&counter).add(1));
             })
-            .measure(),
+            .measure(effort),
     );
     rows.extend(
-        Work::new("histogram record, 1 thread", "≤ 14 ns, error ≤ 1 %")
+        Work::new("histogram record, 1 thread", Target::at_most("≤ 14 ns, error ≤ 1 %", 14.0))
             .of(Role::Floor, "two atomic adds (bucket, sum)", |n| {
                 for turn in 0..n {
                     black_box(&cells[0]).add(1);
@@ -72,10 +72,10 @@ pub fn run() -> Vec<Measured> {
                     black_box(&histogram).record(value(turn));
                 }
             })
-            .measure(),
+            .measure(effort),
     );
     rows.extend(
-        Work::new("histogram record, 2 threads", "≤ 16 ns")
+        Work::new("histogram record, 2 threads", Target::at_most("≤ 16 ns", 16.0))
             .threads(Role::Floor, "two atomic adds, cells for each", 2, |thread, n| {
                 for turn in 0..n {
                     black_box(&cells[thread]).add(1);
@@ -87,7 +87,7 @@ pub fn run() -> Vec<Measured> {
                     black_box(&histogram).record(value(turn));
                 }
             })
-            .measure(),
+            .measure(effort),
     );
     rows
 }

@@ -1,79 +1,20 @@
-//! Appending events one at a time, in batches and from two threads, and finding the events of one
-//! correlation, on a store that is full: what is dropped makes room, and memory is recycled.
+//! Our store beside its floors when it is full: appending one at a time, in batches and from two threads, and finding
+//! the events of one correlation. What is dropped makes room, and memory is recycled.
 
 use std::cell::RefCell;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use elixirscope_foundation::events::{EventStore, EventStoreOptions, NewEvent, Query, Receipt};
+use elixirscope_foundation::events::{EventStore, EventStoreOptions, Query, Receipt};
 use elixirscope_foundation::runtime::clock::{AnchoredClock, SystemClock};
 
-use crate::harness::{Measured, Numbers, Role, Work, latencies};
+use crate::harness::{Effort, Measured, Numbers, Role, Target, Work, latencies};
+use crate::workload::{CHAIN, FIXED, Made, Workload, correlation};
 
-/// Events that the store keeps, and that a full run of the generator has.
+/// Events that the store keeps, and that the run has.
 pub const KEPT: u64 = 500_000;
-/// Events of one correlation, spread over the whole run.
-const CHAIN: u64 = 10;
 const BATCH: usize = 100;
-
-/// Text of events, made before anything is measured.
-pub struct Made {
-    /// One of twenty.
-    pub event_type: String,
-    /// Shared by ten events of a full run.
-    pub correlation_id: String,
-    /// One of five thousand.
-    pub pid: String,
-    /// JSON of about 170 bytes.
-    pub data: String,
-}
-
-impl Made {
-    /// The first `count` events of the generator.
-    pub fn some(count: u64) -> Vec<Self> {
-        let mut numbers = Numbers::new(42);
-        (0..count)
-            .map(|turn| Self {
-                event_type: format!("type_{:02}", numbers.below(20)),
-                correlation_id: correlation(turn % (KEPT / CHAIN)),
-                pid: format!("<0.{}.0>", numbers.below(5_000)),
-                data: format!(
-                    "{{\"order\":{:012},\"amount\":{:08},\"currency\":\"EUR\",\"customer\":\"{:016x}\",\
-                     \"state\":\"paid\",\"items\":[{},{},{}],\"note\":\"{:040x}\"}}",
-                    turn,
-                    numbers.below(100_000_000),
-                    numbers.below(1 << 60),
-                    numbers.below(1_000),
-                    numbers.below(1_000),
-                    numbers.below(1_000),
-                    numbers.below(1 << 60)
-                ),
-            })
-            .collect()
-    }
-
-    /// As the store takes it.
-    pub fn event(&self) -> NewEvent<'_> {
-        NewEvent {
-            event_type: self.event_type.as_str().into(),
-            correlation_id: Some(self.correlation_id.as_bytes()),
-            pid: &self.pid,
-            node: "bench@host",
-            data: self.data.as_bytes(),
-            ..NewEvent::default()
-        }
-    }
-
-    /// The bytes that a store cannot do without: what came in, and 72 of fixed fields.
-    fn bytes(&self) -> usize {
-        (72 + self.correlation_id.len() + self.pid.len() + self.data.len()).next_multiple_of(8)
-    }
-}
-
-fn correlation(number: u64) -> String {
-    format!("request-{number:08}")
-}
 
 /// Recycled memory that records are copied into, round and round: the floor of an append.
 struct Ring {
@@ -93,7 +34,7 @@ impl Ring {
             self.at = 0;
         }
         let record = &mut self.memory[self.at..self.at + length];
-        let (head, rest) = record.split_at_mut(72);
+        let (head, rest) = record.split_at_mut(FIXED);
         head.fill(made.pid.len() as u8);
         let (correlation, rest) = rest.split_at_mut(made.correlation_id.len());
         correlation.copy_from_slice(made.correlation_id.as_bytes());
@@ -121,14 +62,14 @@ pub fn full_store(made: &[Made]) -> EventStore {
 }
 
 /// Measures them.
-pub fn run() -> Vec<Measured> {
-    let made = Made::some(KEPT);
-    let mut rows = appends(&made);
-    rows.extend(queries(&made));
+pub fn run(effort: &Effort) -> Vec<Measured> {
+    let made = Workload { total: KEPT }.events();
+    let mut rows = appends(&made, effort);
+    rows.extend(queries(&made, effort));
     rows
 }
 
-fn appends(made: &[Made]) -> Vec<Measured> {
+fn appends(made: &[Made], effort: &Effort) -> Vec<Measured> {
     let store = full_store(made);
     let ring = RefCell::new(Ring::new());
     let own_rings = [Mutex::new(Ring::new()), Mutex::new(Ring::new())];
@@ -141,17 +82,17 @@ fn appends(made: &[Made]) -> Vec<Measured> {
 
     let mut rows = Vec::new();
     rows.extend(
-        Work::new("append one at a time, 1 thread", "≥ 1.5 M/s (≤ 667 ns)")
+        Work::new("full store: append one at a time, 1 thread", Target::at_most("≥ 1.5 M/s (≤ 667 ns)", 667.0))
             .of(Role::Floor, "copy of the same bytes, recycled memory", copy)
             .of(Role::Ours, "EventStore::append", |n| {
                 for _ in 0..n {
                     black_box(store.append(&one().event()).expect("an append"));
                 }
             })
-            .measure(),
+            .measure(effort),
     );
     rows.extend(
-        Work::new("append in batches of 100 (one event)", "≥ 2 M/s (≤ 500 ns)")
+        Work::new("full store: append in batches of 100 (one event)", Target::at_most("≥ 2 M/s (≤ 500 ns)", 500.0))
             .of(Role::Floor, "copy of the same bytes, recycled memory", copy)
             .of(Role::Ours, "EventStore::append_batch_into", |n| {
                 let mut receipts = [Receipt::default(); BATCH];
@@ -164,10 +105,10 @@ fn appends(made: &[Made]) -> Vec<Measured> {
                     left -= events.len();
                 }
             })
-            .measure(),
+            .measure(effort),
     );
     rows.extend(
-        Work::new("append one at a time, 2 threads", "≥ 1.5 × one thread together (≤ 890 ns)")
+        Work::new("full store: append one at a time, 2 threads", Target::at_most("≥ 1.5 × one thread together (≤ 890 ns)", 890.0))
             .threads(Role::Floor, "copy of the same bytes, memory of its own", 2, |thread, n| {
                 let mut ring = own_rings[thread].lock().expect("no copy panicked");
                 let start = thread * made.len() / 2;
@@ -180,12 +121,19 @@ fn appends(made: &[Made]) -> Vec<Measured> {
                     black_box(store.append(&event).expect("an append"));
                 }
             })
-            .measure(),
+            .measure(effort),
     );
+    let percentiles = [
+        ("p50", 0.5, Target::default()),
+        ("p99", 0.99, Target::at_most("≤ 2 µs", 2_000.0)),
+        ("p99.9", 0.999, Target::default()),
+        ("max", 1.0, Target::at_most("≤ 1 ms", 1_000_000.0)),
+    ];
     rows.extend(latencies(
-        "append one, latency",
-        "p99 ≤ 2 µs, max ≤ 1 ms",
-        100_000,
+        "full store: append one, latency",
+        &percentiles,
+        if effort.quick { 1_000 } else { 100_000 },
+        effort,
         vec![
             (Role::Floor, "copy of the same bytes, timed", Box::new(|| ring.borrow_mut().copy(one()))),
             (
@@ -200,7 +148,7 @@ fn appends(made: &[Made]) -> Vec<Measured> {
     rows
 }
 
-fn queries(made: &[Made]) -> Vec<Measured> {
+fn queries(made: &[Made], effort: &Effort) -> Vec<Measured> {
     let store = full_store(made);
     // Where the records of the floor lie: in order of appending, as in the store.
     let mut places = Vec::with_capacity(made.len());
@@ -212,7 +160,7 @@ fn queries(made: &[Made]) -> Vec<Measured> {
     let chains = KEPT / CHAIN;
     let mut numbers = Numbers::new(3);
     let mut other = Numbers::new(3);
-    Work::new("events of one correlation (10), read whole", "≤ 6 µs")
+    Work::new("full store: events of one correlation (10)", Target::at_most("≤ 6 µs", 6_000.0))
         .of(Role::Floor, "read of 10 records at known places", |n| {
             for _ in 0..n {
                 let chain = numbers.below(chains);
@@ -238,7 +186,7 @@ fn queries(made: &[Made]) -> Vec<Measured> {
                 black_box(sum);
             }
         })
-        .measure()
+        .measure(effort)
 }
 
 /// Touches every byte, eight at a time.
