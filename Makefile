@@ -16,7 +16,8 @@ PROGRAM_LOG_PATTERN := ([a-z0-9][a-z0-9+.-]+):(amd64|arm64|all|i386)
 export PATH := $(CURDIR)/build/tools/usr/bin:$(PATH)
 
 .PHONY: help setup deps build header test test-rust test-models test-c test-elixir test-long lint \
-        demo demo-c demo-elixir bench bench-elixir bench-docs clean
+        demo demo-c demo-elixir bench bench-config bench-telemetry bench-events bench-disk bench-ffi bench-elixir \
+        bench-peers bench-library bench-docs clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +58,9 @@ test-elixir: ## the Elixir binding: format, warnings, tests, dialyzer
 test-long: setup ## the same properties and models, searched much further
 	PROPTEST_CASES=20000 $(CARGO) test --locked --release --workspace
 	$(MAKE) --no-print-directory test-models LOOM_MAX_PREEMPTIONS=4
+	$(CARGO) clippy --locked --quiet --package foundation-benches --features peers --all-targets -- -D warnings
+	$(MAKE) --no-print-directory bench-peers bench-library
+	$(BENCHES) run --quick
 
 lint: ## formatters and linters of every language, and the rules of the tree
 	@scripts/need.sh rust clang-format shellcheck
@@ -76,13 +80,32 @@ demo-c: build $(PROGRAM_LOG) ## the C program on a million lines of this machine
 $(PROGRAM_LOG): scripts/make_log.py
 	@scripts/make_log.py --lines 1000000 $@
 
-bench: ## ours beside its floors, one process, medians of alternating rounds; JSON in target/bench/
-	@scripts/need.sh rust gcc
-	@scripts/build_libraries.sh
-	$(CARGO) run --locked --release --package foundation-benches -- run
+# `make bench-events BENCH="--quick"` shows in seconds that everything runs; `--events N` and `--rounds N` there too.
+BENCH ?=
+BENCHES = $(CARGO) run --locked --release --package foundation-benches --features peers --
+
+bench: bench-peers bench-library ## every table, ours beside floors and peers in one run; JSON in target/bench/
+	$(BENCHES) run $(BENCH)
 	@$(MAKE) --no-print-directory bench-elixir
 
-bench-elixir: ## the Elixir rows, beside persistent_term, ETS, GenServer.call and :counters
+bench-config: ## the table of the configuration
+bench-telemetry: ## the table of telemetry
+bench-events: ## the table of events in memory
+bench-disk: ## the table of events on disk
+bench-config bench-telemetry bench-events bench-disk: bench-peers
+	$(BENCHES) run $(BENCH) $(@:bench-%=%)
+
+bench-ffi: bench-peers bench-library ## the table of the C ABI
+	$(BENCHES) run $(BENCH) ffi
+
+bench-peers:
+	@scripts/need.sh rust gcc
+	@scripts/peers.sh
+
+bench-library:
+	@scripts/build_libraries.sh
+
+bench-elixir: ## the Elixir rows, beside persistent_term, ETS, Mnesia, GenServer.call and :counters
 	@scripts/need.sh rust gcc elixir
 	cd bindings/elixir && MIX_ENV=prod mix run bench/run.exs --json ../../target/bench/elixir.json
 

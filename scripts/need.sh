@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that the named tools are there; what is missing is installed from the distribution.
 #
-# Usage: scripts/need.sh TOOL…     (rust gcc g++ valgrind clang-format shellcheck elixir dialyzer promtool)
+# Usage: scripts/need.sh TOOL…     (rust gcc g++ valgrind clang-format shellcheck elixir dialyzer promtool rocksdb)
 #        scripts/need.sh all
 #
 # Says what it installs. Without root it says what to install and exits with 69, changing nothing.
@@ -19,11 +19,18 @@ package_of() {
     case $1 in
         gcc) echo "gcc libc6-dev" ;;
         dialyzer) echo "erlang-dialyzer" ;;
+        rocksdb) echo "librocksdb-dev" ;;
         *) echo "$1" ;;
     esac
 }
 
-missing() { ! command -v "$1" >/dev/null 2>&1; }
+missing() {
+    case $1 in
+        # A library, not a program.
+        rocksdb) ! compgen -G '/usr/lib*/*/librocksdb.so' >/dev/null && ! compgen -G '/usr/lib*/librocksdb.so' >/dev/null ;;
+        *) ! command -v "$1" >/dev/null 2>&1 ;;
+    esac
+}
 
 need_rust() {
     if missing cargo; then
@@ -100,7 +107,7 @@ packages=()
 for tool in "$@"; do
     case $tool in
         rust | promtool) ;;
-        gcc | g++ | valgrind | clang-format | shellcheck | elixir | dialyzer)
+        gcc | g++ | valgrind | clang-format | shellcheck | elixir | dialyzer | rocksdb)
             if missing "$tool"; then
                 read -ra names <<<"$(package_of "$tool")"
                 packages+=("${names[@]}")

@@ -53,10 +53,13 @@ pub fn run(effort: &Effort) -> Vec<Measured> {
             .measure(effort),
     );
     rows.extend(
-        Work::new("scalar by key handle, 2 threads", Target::from("≤ 4 × floor, flat in threads").floors(4.0))
-            .threads(Role::Floor, "bare atomic load", 2, |_, n| load(n))
-            .threads(Role::Ours, "Key::get_f64", 2, |_, n| by_key(n))
-            .measure(effort),
+        Work::new(
+            "scalar by key handle, 2 threads",
+            Target::from("≤ 4 × floor, flat in threads").floors(4.0),
+        )
+        .threads(Role::Floor, "bare atomic load", 2, |_, n| load(n))
+        .threads(Role::Ours, "Key::get_f64", 2, |_, n| by_key(n))
+        .measure(effort),
     );
     rows.extend(
         Work::new("scalar by path, 1 thread", Target::at_most("≤ 40 ns", 40.0))
@@ -86,10 +89,13 @@ pub fn run(effort: &Effort) -> Vec<Measured> {
             }
         });
         rows.extend(
-            Work::new("scalar by key handle, writer at 1,000/s", Target::from("≤ 4 × floor, flat under the writer").floors(4.0))
-                .of(Role::Floor, "bare atomic load", load)
-                .of(Role::Ours, "Key::get_f64", by_key)
-                .measure(effort),
+            Work::new(
+                "scalar by key handle, writer at 1,000/s",
+                Target::from("≤ 4 × floor, flat under the writer").floors(4.0),
+            )
+            .of(Role::Floor, "bare atomic load", load)
+            .of(Role::Ours, "Key::get_f64", by_key)
+            .measure(effort),
         );
         stop.store(true, Ordering::Relaxed);
         writer.thread().unpark();

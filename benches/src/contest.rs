@@ -135,6 +135,11 @@ impl Questions {
         Self { workload, stored, turns, ids }
     }
 
+    /// One of the known ids of the store of this number.
+    pub fn id(&self, contestant: usize, place: usize) -> u64 {
+        self.ids[contestant][place % self.turns.len()]
+    }
+
     /// The times of the first and the last of `count` events in a row.
     fn span(&self, numbers: &mut Numbers, count: u64) -> (i64, i64) {
         let count = count.clamp(1, self.stored);
@@ -296,5 +301,48 @@ impl Questions {
             rows.extend(work.measure(effort));
         }
         rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stores::{Naive, Ours};
+
+    const WORKLOAD: Workload = Workload { total: 2_000 };
+
+    fn contestant(name: &str, store: Box<dyn Store>) -> Contestant {
+        Contestant { name: name.to_owned(), role: Role::Naive, store }
+    }
+
+    fn check(contestants: &[Contestant]) -> Result<(), String> {
+        Questions::new(WORKLOAD, 2_000, &[0..1_000, 1_500..2_000], contestants).check(contestants, 20, 3)
+    }
+
+    #[test]
+    fn stores_of_the_same_events_agree() {
+        let both =
+            [contestant("ours", Box::new(Ours::in_memory())), contestant("naive", Box::<Naive>::default())];
+        for one in &both {
+            append_batches(&*one.store, WORKLOAD, 0..1_000);
+            append_singles(&*one.store, WORKLOAD, 1_000..1_500, Duration::from_micros(1));
+            append_batches(&*one.store, WORKLOAD, 1_500..2_000);
+        }
+        assert_eq!(check(&both), Ok(()));
+    }
+
+    #[test]
+    fn an_event_that_is_missing_or_changed_is_noticed() {
+        let missing = contestant("missing", Box::<Naive>::default());
+        append_batches(&*missing.store, WORKLOAD, 0..1_999);
+        let error = check(&[missing]).unwrap_err();
+        assert!(error.starts_with("missing answers otherwise: "), "{error}");
+
+        let changed = contestant("changed", Box::<Naive>::default());
+        append_batches(&*changed.store, WORKLOAD, 0..1_999);
+        let mut last = WORKLOAD.event(1_999);
+        last.data = last.data.replace("EUR", "USD");
+        changed.store.append(&last);
+        assert!(check(&[changed]).is_err());
     }
 }

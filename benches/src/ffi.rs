@@ -164,10 +164,13 @@ pub fn run(effort: &Effort) -> Vec<Measured> {
             .measure(effort),
     );
     rows.extend(
-        Work::new("C: scalar by key handle, 2 threads", Target::from("≤ 2 × an empty call, flat").floors(2.0))
-            .threads(Role::Floor, "esf_abi_version (empty call)", 2, |_, n| empty(n))
-            .threads(Role::Ours, "esf_config_get_f64", 2, |_, n| get(n))
-            .measure(effort),
+        Work::new(
+            "C: scalar by key handle, 2 threads",
+            Target::from("≤ 2 × an empty call, flat").floors(2.0),
+        )
+        .threads(Role::Floor, "esf_abi_version (empty call)", 2, |_, n| empty(n))
+        .threads(Role::Ours, "esf_config_get_f64", 2, |_, n| get(n))
+        .measure(effort),
     );
     rows.extend(
         Work::new("C: counter add, 1 thread", Target::at_most("≤ 12 ns", 12.0))

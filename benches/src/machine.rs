@@ -1,8 +1,9 @@
 //! What the machine says about itself and this process, and folders for files that a benchmark makes.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -45,6 +46,56 @@ pub fn anonymous_memory() -> u64 {
         .lines()
         .find_map(|line| line.strip_prefix("RssAnon:")?.split_whitespace().next()?.parse::<u64>().ok())
         .map_or(0, |kib| kib * 1024)
+}
+
+/// Processor time of this process so far, all threads.
+pub fn processor_time() -> Duration {
+    // SAFETY: all zeros is a valid rusage, which the call fills.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &raw mut usage);
+        usage
+    };
+    let time = |value: libc::timeval| {
+        Duration::from_secs(value.tv_sec as u64) + Duration::from_micros(value.tv_usec as u64)
+    };
+    time(usage.ru_utime) + time(usage.ru_stime)
+}
+
+/// Bytes that this process has caused to be written to disks so far.
+pub fn written_bytes() -> u64 {
+    fs::read_to_string("/proc/self/io")
+        .unwrap_or_default()
+        .lines()
+        .find_map(|line| line.strip_prefix("write_bytes: ")?.parse().ok())
+        .unwrap_or(0)
+}
+
+/// Waits until no thread of this process has work any more: in a while next to no processor time was used. Gives up
+/// after ten seconds, since a store may never rest.
+pub fn settle() {
+    const LOOK: Duration = Duration::from_millis(20);
+    let start = Instant::now();
+    let mut before = processor_time();
+    while start.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(LOOK);
+        let now = processor_time();
+        if now.saturating_sub(before) < LOOK / 20 {
+            return;
+        }
+        before = now;
+    }
+}
+
+/// Bytes of disk that the files of a folder take.
+pub fn disk_bytes(path: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(path) else { return 0 };
+    let bytes = |entry: fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => disk_bytes(&entry.path()),
+        Ok(metadata) => metadata.blocks() * 512,
+        Err(_) => 0,
+    };
+    entries.flatten().map(bytes).sum()
 }
 
 /// A folder for the files of one table, on the disk that the project is built on. Emptied when it is made and

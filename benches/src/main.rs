@@ -8,6 +8,7 @@
 
 mod config;
 mod contest;
+mod disk;
 mod ffi;
 mod harness;
 mod library;
@@ -32,6 +33,7 @@ const TABLES: &[Table] = &[
     ("config", "Configuration, from Rust", |effort| rows(config::run(effort))),
     ("telemetry", "Telemetry, from Rust", |effort| rows(telemetry::run(effort))),
     ("events", "Events in memory, from Rust", events),
+    ("disk", "Events on disk, from Rust", disk::run),
     ("ffi", "Through the C ABI (the shared library, by dlopen)", |effort| rows(ffi::run(effort))),
 ];
 
@@ -54,7 +56,11 @@ fn main() -> ExitCode {
         ["report", file] => report::write_page(Path::new(file)).map_err(|error| error.to_string()),
         // Started by the tables themselves, for what wants a process of its own.
         ["resident", name, events] => number(events).and_then(|events| memory::print_resident(name, events)),
-        _ => Err("usage: foundation-benches run [--quick] [--events N] [--rounds N] [TABLE…] | report FILE".to_owned()),
+        ["append-and-die", path, events] => {
+            number(events).and_then(|events| disk::append_and_die(Path::new(path), events))
+        }
+        _ => Err("usage: foundation-benches run [--quick] [--events N] [--rounds N] [TABLE…] | report FILE"
+            .to_owned()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -74,7 +80,8 @@ fn run(words: &[&str]) -> Result<(), String> {
     let mut chosen = Vec::new();
     let mut words = words.iter();
     while let Some(word) = words.next() {
-        let mut value = || words.next().ok_or_else(|| format!("{word} wants a number")).and_then(|word| number(word));
+        let mut value =
+            || words.next().ok_or_else(|| format!("{word} wants a number")).and_then(|word| number(word));
         match *word {
             "--quick" => {}
             "--events" => effort.events = value()?,

@@ -106,17 +106,12 @@ fn load(
 }
 
 /// Latencies of appends and of queries, each alone and beside the other; how many events there are then.
-fn beside(
-    contestants: &[Contestant],
-    workload: Workload,
-    effort: &Effort,
-    rows: &mut Vec<Measured>,
-) -> u64 {
+fn beside(contestants: &[Contestant], workload: Workload, effort: &Effort, rows: &mut Vec<Measured>) -> u64 {
     let appends = if effort.quick { 500 } else { BESIDE };
-    let limits = |p99: Target, max: Target| [("p50", 0.5, Target::default()), ("p99", 0.99, p99), ("max", 1.0, max)];
+    let limits =
+        |p99: Target, max: Target| [("p50", 0.5, Target::default()), ("p99", 0.99, p99), ("max", 1.0, max)];
     let subjects: Vec<(Role, &str)> = contestants.iter().map(|one| (one.role, one.name.as_str())).collect();
-    let append_limits =
-        || limits(Target::at_most("≤ 2 µs", 2_000.0), Target::at_most("≤ 1 ms", 1_000_000.0));
+    let append_limits = || limits(Target::at_most("≤ 2 µs", 2_000.0), Target::at_most("≤ 1 ms", 1_000_000.0));
     let none = || limits(Target::default(), Target::default());
     let mut tails = [
         Tails::new("append one, latency alone", &append_limits(), &subjects),

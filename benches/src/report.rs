@@ -173,8 +173,10 @@ fn write_table(file: &Value, page: &mut String) {
     );
     for row in file["rows"].as_array().into_iter().flatten() {
         let unit = row["unit"].as_str().unwrap_or("ns");
-        let number = |key: &str| row[key].as_f64().map_or_else(|| "–".to_owned(), |value| with_unit(value, unit));
-        let ratio = |key: &str| row[key].as_f64().map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));
+        let number =
+            |key: &str| row[key].as_f64().map_or_else(|| "–".to_owned(), |value| with_unit(value, unit));
+        let ratio =
+            |key: &str| row[key].as_f64().map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));
         let verdict = match text(&row["verdict"]) {
             "" => String::new(),
             verdict => format!(" → {verdict}"),

@@ -82,46 +82,55 @@ fn appends(made: &[Made], effort: &Effort) -> Vec<Measured> {
 
     let mut rows = Vec::new();
     rows.extend(
-        Work::new("full store: append one at a time, 1 thread", Target::at_most("≥ 1.5 M/s (≤ 667 ns)", 667.0))
-            .of(Role::Floor, "copy of the same bytes, recycled memory", copy)
-            .of(Role::Ours, "EventStore::append", |n| {
-                for _ in 0..n {
-                    black_box(store.append(&one().event()).expect("an append"));
-                }
-            })
-            .measure(effort),
+        Work::new(
+            "full store: append one at a time, 1 thread",
+            Target::at_most("≥ 1.5 M/s (≤ 667 ns)", 667.0),
+        )
+        .of(Role::Floor, "copy of the same bytes, recycled memory", copy)
+        .of(Role::Ours, "EventStore::append", |n| {
+            for _ in 0..n {
+                black_box(store.append(&one().event()).expect("an append"));
+            }
+        })
+        .measure(effort),
     );
     rows.extend(
-        Work::new("full store: append in batches of 100 (one event)", Target::at_most("≥ 2 M/s (≤ 500 ns)", 500.0))
-            .of(Role::Floor, "copy of the same bytes, recycled memory", copy)
-            .of(Role::Ours, "EventStore::append_batch_into", |n| {
-                let mut receipts = [Receipt::default(); BATCH];
-                let mut events = Vec::with_capacity(BATCH);
-                let mut left = n as usize;
-                while left > 0 {
-                    events.clear();
-                    events.extend((0..BATCH.min(left)).map(|_| one().event()));
-                    store.append_batch_into(&events, &mut receipts[..events.len()]).expect("a batch");
-                    left -= events.len();
-                }
-            })
-            .measure(effort),
+        Work::new(
+            "full store: append in batches of 100 (one event)",
+            Target::at_most("≥ 2 M/s (≤ 500 ns)", 500.0),
+        )
+        .of(Role::Floor, "copy of the same bytes, recycled memory", copy)
+        .of(Role::Ours, "EventStore::append_batch_into", |n| {
+            let mut receipts = [Receipt::default(); BATCH];
+            let mut events = Vec::with_capacity(BATCH);
+            let mut left = n as usize;
+            while left > 0 {
+                events.clear();
+                events.extend((0..BATCH.min(left)).map(|_| one().event()));
+                store.append_batch_into(&events, &mut receipts[..events.len()]).expect("a batch");
+                left -= events.len();
+            }
+        })
+        .measure(effort),
     );
     rows.extend(
-        Work::new("full store: append one at a time, 2 threads", Target::at_most("≥ 1.5 × one thread together (≤ 890 ns)", 890.0))
-            .threads(Role::Floor, "copy of the same bytes, memory of its own", 2, |thread, n| {
-                let mut ring = own_rings[thread].lock().expect("no copy panicked");
-                let start = thread * made.len() / 2;
-                (0..n as usize).for_each(|turn| ring.copy(&made[(start + turn) % made.len()]));
-            })
-            .threads(Role::Ours, "EventStore::append", 2, |thread, n| {
-                let start = thread * made.len() / 2;
-                for turn in 0..n as usize {
-                    let event = made[(start + turn) % made.len()].event();
-                    black_box(store.append(&event).expect("an append"));
-                }
-            })
-            .measure(effort),
+        Work::new(
+            "full store: append one at a time, 2 threads",
+            Target::at_most("≥ 1.5 × one thread together (≤ 890 ns)", 890.0),
+        )
+        .threads(Role::Floor, "copy of the same bytes, memory of its own", 2, |thread, n| {
+            let mut ring = own_rings[thread].lock().expect("no copy panicked");
+            let start = thread * made.len() / 2;
+            (0..n as usize).for_each(|turn| ring.copy(&made[(start + turn) % made.len()]));
+        })
+        .threads(Role::Ours, "EventStore::append", 2, |thread, n| {
+            let start = thread * made.len() / 2;
+            for turn in 0..n as usize {
+                let event = made[(start + turn) % made.len()].event();
+                black_box(store.append(&event).expect("an append"));
+            }
+        })
+        .measure(effort),
     );
     let percentiles = [
         ("p50", 0.5, Target::default()),

@@ -73,12 +73,6 @@ impl Effort {
     /// Seconds instead of minutes: shows that every subject runs and that the answers agree. Its figures are worth
     /// nothing.
     pub fn quick() -> Self {
-        Self {
-            rounds: 2,
-            slice: Duration::from_millis(2),
-            events: 20_000,
-            crashed: 20_000,
-            quick: true,
-        }
+        Self { rounds: 2, slice: Duration::from_millis(2), events: 20_000, crashed: 20_000, quick: true }
     }
 }

@@ -68,15 +68,16 @@ impl Rounds {
         self.subjects.len() - 1
     }
 
-    /// The figure of the subject's next round.
+    /// The figure of the subject's next round; not a number where the round had none.
     pub fn push(&mut self, subject: usize, figure: f64) {
         self.subjects[subject].2.push(figure);
     }
 
     /// The rows, of those subjects that have figures.
     pub fn rows(mut self) -> Vec<Measured> {
-        self.subjects.retain(|(_, _, figures)| !figures.is_empty());
-        let ours = self.subjects.iter().find(|(role, ..)| *role == Role::Ours).map(|subject| subject.2.clone());
+        self.subjects.retain(|(_, _, figures)| figures.iter().any(|figure| figure.is_finite()));
+        let ours =
+            self.subjects.iter().find(|(role, ..)| *role == Role::Ours).map(|subject| subject.2.clone());
         let mut floor = None;
         let mut rows = Vec::new();
         for (role, name, own) in &self.subjects {
@@ -112,9 +113,9 @@ fn ratio(own: &[f64], base: &[f64]) -> f64 {
     median(own.iter().zip(base).map(|(own, base)| own / base))
 }
 
-/// The value in the middle.
+/// The value in the middle of those that are numbers.
 fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut sorted: Vec<f64> = values.collect();
+    let mut sorted: Vec<f64> = values.filter(|value| value.is_finite()).collect();
     sorted.sort_by(f64::total_cmp);
     match sorted.len() {
         0 => f64::NAN,
@@ -131,6 +132,7 @@ mod tests {
     fn medians_of_odd_and_even_counts() {
         assert!((median([3.0, 1.0, 2.0].into_iter()) - 2.0).abs() < f64::EPSILON);
         assert!((median([4.0, 1.0, 2.0, 3.0].into_iter()) - 2.5).abs() < f64::EPSILON);
+        assert!((median([f64::NAN, 1.0].into_iter()) - 1.0).abs() < f64::EPSILON);
     }
 
     #[test]

@@ -61,7 +61,9 @@ impl Target {
                 }
             }
         }
-        judged.then(|| if missed.is_empty() { "met".to_owned() } else { format!("missed: {}", missed.join(", ")) })
+        judged.then(|| {
+            if missed.is_empty() { "met".to_owned() } else { format!("missed: {}", missed.join(", ")) }
+        })
     }
 }
 

@@ -158,12 +158,9 @@ impl Tails {
     /// The times of the calls of the subject's next round.
     pub fn push(&mut self, subject: usize, mut taken: Vec<u64>) {
         taken.sort_unstable();
-        if taken.is_empty() {
-            return;
-        }
         for (part, rounds) in &mut self.0 {
-            let rank = ((taken.len() as f64 * *part).ceil() as usize).clamp(1, taken.len()) - 1;
-            rounds.push(subject, taken[rank] as f64);
+            let rank = ((taken.len() as f64 * *part).ceil() as usize).saturating_sub(1);
+            rounds.push(subject, taken.get(rank).map_or(f64::NAN, |taken| *taken as f64));
         }
     }
 

@@ -297,7 +297,9 @@ impl Store for DuckDb {
 
     fn append_batch(&self, events: &[Made]) {
         let inner = self.inner();
-        events.iter().for_each(|event| inner.add(event));
+        for event in events {
+            inner.add(event);
+        }
         inner.flush();
     }
 

@@ -74,8 +74,21 @@ pub enum Durability {
     CrashSafe,
 }
 
+impl Durability {
+    /// The mode's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Group => "group",
+            Self::CrashSafe => "crash_safe",
+        }
+    }
+}
+
+/// A store, or why it is not to be had.
+pub type Opened = Result<Box<dyn Store>, String>;
+
 /// Makes or opens a store in a directory; the error says why it is not to be had.
-pub type Open = fn(&Path, Durability) -> Result<Box<dyn Store>, String>;
+pub type Open = fn(&Path, Durability) -> Opened;
 
 /// A kind of store.
 #[derive(Clone, Copy)]
@@ -85,28 +98,35 @@ pub struct Kind {
     /// What it is to the others.
     pub role: Role,
     /// Makes an empty one in memory, if it has such a form.
-    pub in_memory: Option<fn() -> Result<Box<dyn Store>, String>>,
+    pub in_memory: Option<fn() -> Opened>,
     /// Makes or opens one on disk, if it has such a form.
     pub on_disk: Option<Open>,
 }
 
+/// Ours.
+const OURS: Kind = Kind {
+    name: "EventStore",
+    role: Role::Ours,
+    in_memory: Some(|| Ok(Box::new(Ours::in_memory()))),
+    on_disk: Some(|path, durability| Ok(Box::new(Ours::on_disk(path, durability)?))),
+};
+
+/// What a straightforward program has.
+const NAIVE: Kind = Kind {
+    name: "Mutex<Vec + HashMaps>",
+    role: Role::Naive,
+    in_memory: Some(|| Ok(Box::<Naive>::default())),
+    on_disk: None,
+};
+
 /// All of them, ours first.
+#[cfg(feature = "peers")]
 pub fn kinds() -> Vec<Kind> {
-    let mut kinds = Vec::from([
-        Kind {
-            name: "EventStore",
-            role: Role::Ours,
-            in_memory: Some(|| Ok(Box::new(Ours::in_memory()))),
-            on_disk: Some(|path, durability| Ok(Box::new(Ours::on_disk(path, durability)?))),
-        },
-        Kind {
-            name: "Mutex<Vec + HashMaps>",
-            role: Role::Naive,
-            in_memory: Some(|| Ok(Box::<Naive>::default())),
-            on_disk: None,
-        },
-    ]);
-    #[cfg(feature = "peers")]
-    kinds.extend([sqlite::KIND, duckdb::KIND, lmdb::KIND, rocksdb::KIND, fjall::KIND, redb::KIND]);
-    kinds
+    vec![OURS, NAIVE, sqlite::KIND, duckdb::KIND, lmdb::KIND, rocksdb::KIND, fjall::KIND, redb::KIND]
+}
+
+/// All of them, ours first.
+#[cfg(not(feature = "peers"))]
+pub fn kinds() -> Vec<Kind> {
+    vec![OURS, NAIVE]
 }

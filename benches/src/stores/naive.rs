@@ -17,7 +17,7 @@ struct Event {
     wall_time: i64,
     parent_id: Option<u64>,
     config_version: u64,
-    event_type: &'static str,
+    kind: &'static str,
     node: &'static str,
     pid: String,
     correlation_id: Option<String>,
@@ -45,7 +45,7 @@ impl Inner {
             wall_time: made.timestamp,
             parent_id: None,
             config_version: 1,
-            event_type: made.event_type(),
+            kind: made.event_type(),
             node: NODE,
             pid: made.pid.clone(),
             correlation_id: Some(made.correlation_id.clone()),
@@ -58,7 +58,7 @@ impl Inner {
                 self.by_correlation.insert(made.correlation_id.clone(), vec![index]);
             }
         }
-        self.by_type.entry(event.event_type).or_default().push(index);
+        self.by_type.entry(event.kind).or_default().push(index);
         self.events.push(event);
     }
 
@@ -66,7 +66,7 @@ impl Inner {
         let event = &self.events[index as usize];
         answer.add(Found {
             timestamp: event.timestamp,
-            event_type: event.event_type.as_bytes(),
+            event_type: event.kind.as_bytes(),
             node: event.node.as_bytes(),
             pid: event.pid.as_bytes(),
             correlation_id: event.correlation_id.as_deref().unwrap_or_default().as_bytes(),
@@ -99,7 +99,9 @@ impl Store for Naive {
 
     fn append_batch(&self, events: &[Made]) {
         let mut inner = self.inner();
-        events.iter().for_each(|event| inner.append(event));
+        for event in events {
+            inner.append(event);
+        }
     }
 
     fn by_id(&self, id: u64, answer: &mut Answer) {
@@ -136,9 +138,9 @@ impl Store for Naive {
 
     fn type_between(&self, type_number: u32, first: i64, last: i64, limit: usize, answer: &mut Answer) {
         let inner = self.inner();
-        let list = inner.of_type(type_number);
-        let start = list.partition_point(|index| inner.events[*index as usize].timestamp < first);
-        for index in list[start..].iter().take(limit) {
+        let places = inner.of_type(type_number);
+        let start = places.partition_point(|index| inner.events[*index as usize].timestamp < first);
+        for index in places[start..].iter().take(limit) {
             if inner.events[*index as usize].timestamp > last {
                 break;
             }

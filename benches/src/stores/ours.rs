@@ -14,8 +14,8 @@ use crate::workload::{Answer, Found, Made, type_name};
 
 /// A store by itself, or that of an instance.
 enum Door {
-    Alone(EventStore),
-    Instance(Foundation),
+    Alone(Box<EventStore>),
+    Instance(Box<Foundation>),
 }
 
 /// Our store.
@@ -31,22 +31,18 @@ impl Ours {
         let options = EventStoreOptions { max_events: None, ..EventStoreOptions::default() };
         let clock = AnchoredClock::new(Arc::new(SystemClock), 0);
         let store = EventStore::open(options, clock, Arc::new(AtomicU64::new(1))).expect("a store opens");
-        Self { door: Door::Alone(store), ids: Mutex::default() }
+        Self { door: Door::Alone(Box::new(store)), ids: Mutex::default() }
     }
 
     /// An instance with files; what the directory holds is there again.
     pub fn on_disk(path: &Path, durability: Durability) -> Result<Self, String> {
-        let mode = match durability {
-            Durability::Group => "group",
-            Durability::CrashSafe => "crash_safe",
-        };
         let options = serde_json::json!({
-            "event_store": { "max_events": 1_u64 << 40, "data_dir": path, "durability": mode }
+            "event_store": { "max_events": 1_u64 << 40, "data_dir": path, "durability": durability.name() }
         });
         let options = Options::from_json(&options.to_string())
             .map_err(|error| format!("this version has no files yet ({})", error.message()))?;
         let foundation = Foundation::open(&options).map_err(|error| error.to_string())?;
-        Ok(Self { door: Door::Instance(foundation), ids: Mutex::default() })
+        Ok(Self { door: Door::Instance(Box::new(foundation)), ids: Mutex::default() })
     }
 
     /// The store itself.

@@ -20,8 +20,8 @@ pub const KIND: Kind = Kind {
     }),
 };
 
-/// The library of Debian 12; `scripts/peers.sh` installs it.
-const LIBRARY: &str = "librocksdb.so.7.8";
+/// The distribution's library; `scripts/peers.sh` installs it.
+const LIBRARY: &str = "librocksdb.so";
 
 /// As much as the others with a cache of their own have.
 const CACHE: usize = 256 << 20;

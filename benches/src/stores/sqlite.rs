@@ -117,7 +117,9 @@ impl Store for Sqlite {
     fn append_batch(&self, events: &[Made]) {
         let mut connection = self.connection();
         let transaction = connection.transaction().expect("a transaction");
-        events.iter().for_each(|event| insert(&transaction, event));
+        for event in events {
+            insert(&transaction, event);
+        }
         transaction.commit().expect("a commit");
     }
 
