@@ -59,8 +59,7 @@ test-long: setup ## the same properties and models, searched much further
 	PROPTEST_CASES=20000 $(CARGO) test --locked --release --workspace
 	$(MAKE) --no-print-directory test-models LOOM_MAX_PREEMPTIONS=4
 	$(CARGO) clippy --locked --quiet --package foundation-benches --features peers --all-targets -- -D warnings
-	$(MAKE) --no-print-directory bench-peers bench-library
-	$(BENCHES) run --quick
+	$(MAKE) --no-print-directory bench BENCH=--quick
 
 lint: ## formatters and linters of every language, and the rules of the tree
 	@scripts/need.sh rust clang-format shellcheck
@@ -82,6 +81,7 @@ $(PROGRAM_LOG): scripts/make_log.py
 
 # `make bench-events BENCH="--quick"` shows in seconds that everything runs; `--events N` and `--rounds N` there too.
 BENCH ?=
+BENCH_QUICK = $(filter --quick,$(BENCH))
 BENCHES = $(CARGO) run --locked --release --package foundation-benches --features peers --
 
 bench: bench-peers bench-library ## every table, ours beside floors and peers in one run; JSON in target/bench/
@@ -107,7 +107,8 @@ bench-library:
 
 bench-elixir: ## the Elixir rows, beside persistent_term, ETS, Mnesia, GenServer.call and :counters
 	@scripts/need.sh rust gcc elixir
-	cd bindings/elixir && MIX_ENV=prod mix run bench/run.exs --json ../../target/bench/elixir.json
+	cd bindings/elixir && MIX_ENV=prod mix run bench/run.exs $(BENCH_QUICK) \
+	  --json ../../target/bench/$(if $(BENCH_QUICK),quick/)elixir.json
 
 bench-docs: ## write docs/performance.md from what `make bench` measured last
 	$(CARGO) run --locked --release --package foundation-benches -- report docs/performance.md

@@ -1,133 +1,153 @@
 # The Elixir rows of the benchmarks: ours beside its floor and its peers, in one run.
 #
-#     MIX_ENV=prod mix run bench/run.exs [--rounds N] [--json FILE]
+#     MIX_ENV=prod mix run bench/run.exs [--quick] [--rounds N] [--json FILE]
 #
-# All subjects of a row do the same work and take turns (A B C, A B C, …) in one VM, since the machine's speed
-# shifts while we measure; the figure is the median of the rounds. Peers that come from hex.pm are not here.
+# Peers are what OTP has; those of hex.pm are not here. `--quick` shows that everything runs.
 
-alias ElixirScope.Foundation
-alias ElixirScope.Foundation.{Config, Events, Telemetry}
-
-defmodule Bench.Server do
-  use GenServer
-
-  def start, do: GenServer.start(__MODULE__, nil, name: __MODULE__)
-  def init(_), do: {:ok, %{ai: %{planning: %{sampling_rate: 1.0}}}}
-  def handle_call({:get, path}, _from, config), do: {:reply, get_in(config, path), config}
-end
+Code.require_file("harness.exs", __DIR__)
+Code.require_file("peers.exs", __DIR__)
 
 defmodule Bench do
+  alias Bench.{Ets, Mnesia}
+  alias Bench.Harness.Row
+  alias ElixirScope.Foundation
+  alias ElixirScope.Foundation.{Config, Events, Telemetry}
+
+  import Bench.Harness, only: [loop: 2, loop: 3, each: 2, batches: 2, time: 1]
+
   @path [:ai, :planning, :sampling_rate]
+  @types [:order_placed, :order_paid, :order_packed, :order_shipped, :order_closed, :user_login, :user_logout]
 
   def run(argv) do
-    {opts, _} = OptionParser.parse!(argv, strict: [rounds: :integer, json: :string])
-    rounds = Keyword.get(opts, :rounds, 7)
-    start()
-    prepare()
+    {opts, _} = OptionParser.parse!(argv, strict: [quick: :boolean, rounds: :integer, json: :string])
+    quick = Keyword.get(opts, :quick, false)
+    rounds = Keyword.get(opts, :rounds, if(quick, do: 1, else: 7))
+    folder = Path.join(System.tmp_dir!(), "elixir-scope-bench-#{System.pid()}")
+    File.mkdir_p!(folder)
 
-    rows =
-      Enum.flat_map(
-        [config(1), config(2), counter(1), counter(2), labelled(), store(), batch(), correlation(), scrape()],
-        & &1
-      )
+    try do
+      Logger.configure(level: :error)
+      :ok = start(%{max_events: 1_000_000})
+      prepare(folder)
 
-    total = length(rows)
+      rows = [
+        config(1),
+        config(2),
+        counter(1),
+        counter(2),
+        labelled(),
+        store(),
+        batch(),
+        correlation(quick),
+        scrape()
+      ]
 
-    results =
-      for {{work, calls, target, subjects}, index} <- Enum.with_index(rows, 1) do
-        IO.puts(:stderr, "  #{index} of #{total}: #{work}")
-        measure(work, calls, target, subjects, rounds)
-      end
-      |> Enum.concat()
+      in_memory = measure(rows, rounds, quick)
+      {on_disk, notes} = crash_safe(folder, rounds, quick)
 
-    print(results)
-    if file = opts[:json], do: write_json(file, results, rounds)
+      notes = [
+        "ETS is four tables that are written one after the other: a reader can see an event in one of them only. " <>
+          "A dirty write of Mnesia is no more than that either; its transaction is all or nothing."
+        | notes
+      ]
+
+      Bench.Harness.print(in_memory ++ on_disk)
+      if file = opts[:json], do: Bench.Harness.write_json(file, in_memory ++ on_disk, rounds, notes)
+    after
+      :mnesia.stop()
+      File.rm_rf!(folder)
+    end
+  end
+
+  defp measure(rows, rounds, quick) do
+    for {row, index} <- Enum.with_index(rows, 1) do
+      IO.puts(:stderr, "  #{index} of #{length(rows)}: #{row.work}")
+      calls = if quick and row.calls > 1, do: max(div(row.calls, 20), 1_000), else: row.calls
+      Bench.Harness.measure(%{row | calls: calls}, rounds)
+    end
+    |> Enum.concat()
   end
 
   # `mix run` has started the application with its defaults, which keep 100,000 events and 2,000 series a metric.
-  defp start do
-    Logger.configure(level: :warning)
+  defp start(event_store) do
     :ok = Application.stop(:elixir_scope)
-    Application.put_env(:elixir_scope, :event_store, %{max_events: 1_000_000})
+    Application.put_env(:elixir_scope, :event_store, event_store)
     Application.put_env(:elixir_scope, :telemetry, %{max_series: 60_000, max_series_per_metric: 20_000})
-    :ok = Foundation.initialize()
+    Foundation.initialize()
   end
 
   # What the peers need.
-  defp prepare do
+  defp prepare(folder) do
     tree = %{ai: %{planning: %{sampling_rate: 1.0}}}
     :persistent_term.put(:bench_config, tree)
     :ets.new(:bench_config, [:named_table, :public, read_concurrency: true])
     :ets.insert(:bench_config, {@path, 1.0})
     Application.put_env(:elixir_scope, :bench_rate, 1.0)
     {:ok, _pid} = Bench.Server.start()
-
-    for table <- [:bench_events, :bench_by_type, :bench_by_time, :bench_by_correlation] do
-      kind = if table == :bench_events, do: :set, else: :ordered_set
-      :ets.new(table, [:named_table, :public, kind, write_concurrency: true])
-    end
-
     :ets.new(:bench_labelled, [:named_table, :public, :set, write_concurrency: true])
+    Ets.start()
+    Mnesia.start(Path.join(folder, "mnesia"))
   end
 
   defp config(processes) do
     path = @path
 
-    [
-      {"Config.get of a scalar, #{processes} process(es)", 200_000, "≤ 2 × floor, flat in processes",
-       [
-         {:floor, "persistent_term + get_in",
-          loop(processes, fn -> get_in(:persistent_term.get(:bench_config), path) end)},
-         {:ours, "Config.get/1", loop(processes, fn -> Config.get(path) end)},
-         {:peer, "ETS lookup_element",
-          loop(processes, fn -> :ets.lookup_element(:bench_config, path, 2) end)},
-         {:peer, "Application.get_env",
-          loop(processes, fn -> Application.get_env(:elixir_scope, :bench_rate) end)},
-         {:peer, "GenServer.call", loop(processes, fn -> GenServer.call(Bench.Server, {:get, path}) end, 20)}
-       ]}
-    ]
+    %Row{
+      work: "Config.get of a scalar, #{processes} process(es)",
+      calls: 200_000,
+      target: "≤ 2 × floor, flat in processes",
+      floors: 2,
+      subjects: [
+        {:floor, "persistent_term + get_in",
+         loop(processes, fn -> get_in(:persistent_term.get(:bench_config), path) end)},
+        {:ours, "Config.get/1", loop(processes, fn -> Config.get(path) end)},
+        {:peer, "ETS lookup_element", loop(processes, fn -> :ets.lookup_element(:bench_config, path, 2) end)},
+        {:peer, "Application.get_env",
+         loop(processes, fn -> Application.get_env(:elixir_scope, :bench_rate) end)},
+        {:peer, "GenServer.call", loop(processes, fn -> GenServer.call(Bench.Server, {:get, path}) end, 20)}
+      ]
+    }
   end
 
   defp counter(processes) do
     {:ok, ours} = Telemetry.counter("bench.hits")
     counters = :counters.new(1, [:write_concurrency])
 
-    [
-      {"counter through a handle, #{processes} process(es)", 200_000, "≤ 130 ns",
-       [
-         {:floor, ":counters.add", loop(processes, fn -> :counters.add(counters, 1, 1) end)},
-         {:ours, "Telemetry.add/2", loop(processes, fn -> Telemetry.add(ours, 1) end)},
-         {:peer, "ETS update_counter",
-          loop(processes, fn -> :ets.update_counter(:bench_labelled, :hits, 1, {:hits, 0}) end)}
-       ]}
-    ]
+    %Row{
+      work: "counter through a handle, #{processes} process(es)",
+      calls: 200_000,
+      target: "≤ 130 ns",
+      limit: 130,
+      subjects: [
+        {:floor, ":counters.add", loop(processes, fn -> :counters.add(counters, 1, 1) end)},
+        {:ours, "Telemetry.add/2", loop(processes, fn -> Telemetry.add(ours, 1) end)},
+        {:peer, "ETS update_counter",
+         loop(processes, fn -> :ets.update_counter(:bench_labelled, :hits, 1, {:hits, 0}) end)}
+      ]
+    }
   end
 
   defp labelled do
     metadata = %{method: :get, status: 200, route: "/orders"}
-    measurements = %{counter: 1}
+    key = {[:http, :requests], metadata}
 
-    [
-      {"a counter by name with 3 tags", 100_000, "≥ 2 × faster than peep striped (from hex.pm: not here)",
-       [
-         {:peer, "ETS update_counter keyed by name and tags",
-          loop(1, fn ->
-            :ets.update_counter(
-              :bench_labelled,
-              {[:http, :requests], metadata},
-              1,
-              {{[:http, :requests], metadata}, 0}
-            )
-          end)},
-         {:ours, "Telemetry.execute/3",
-          loop(1, fn -> Telemetry.execute([:http, :requests], measurements, metadata) end)}
-       ]}
-    ]
+    %Row{
+      work: "a counter by name with 3 tags",
+      calls: 100_000,
+      target: "≥ 2 × faster than peep striped (from hex.pm: not here)",
+      subjects: [
+        {:peer, "ETS update_counter keyed by name and tags",
+         loop(1, fn -> :ets.update_counter(:bench_labelled, key, 1, {key, 0}) end)},
+        {:ours, "Telemetry.execute/3",
+         loop(1, fn -> Telemetry.execute([:http, :requests], %{counter: 1}, metadata) end)}
+      ]
+    }
   end
 
   # Events whose data is a term of about 200 bytes; ten of them share a correlation id.
   defp event(index) do
-    Events.debug_new_event(:order_paid, data(), correlation_id: "order-#{div(index, 10)}")
+    type = Enum.at(@types, rem(index, length(@types)))
+    Events.debug_new_event(type, data(), correlation_id: "order-#{div(index, 10)}")
   end
 
   defp data,
@@ -140,55 +160,76 @@ defmodule Bench do
     }
 
   defp store do
-    [
-      {"store one event, one process", 20_000, "≥ 0.7 M/s (≤ 1,430 ns), ≥ 5 × ETS",
-       [
-         {:ours, "Events.store/1", each(20_000, &event/1, fn event -> {:ok, _} = Events.store(event) end)},
-         {:peer, "ETS with 3 index tables", each(20_000, &event/1, &ets_store/1)}
-       ]}
-    ]
+    %Row{
+      work: "store one event, one process",
+      calls: 20_000,
+      target: "≥ 0.7 M/s (≤ 1,430 ns), ≥ 5 × ETS",
+      limit: 1_430,
+      times: [{"ETS", 5}],
+      subjects: [
+        {:ours, "Events.store/1", each(&event/1, fn event -> {:ok, _} = Events.store(event) end)},
+        {:peer, "ETS with 3 index tables", each(&event/1, &Ets.store/1)},
+        {:peer, "Mnesia, dirty", each(&event/1, &Mnesia.dirty(:bench_ram, &1))},
+        {:peer, "Mnesia, transaction", each(&event/1, &Mnesia.transaction(:bench_ram, [&1]))}
+      ]
+    }
   end
 
   defp batch do
-    [
-      {"store a batch of 1,000, an event", 20_000, "≥ 1.2 M/s (≤ 830 ns)",
-       [
-         {:ours, "Events.store_batch/1", batches(20, fn events -> {:ok, _} = Events.store_batch(events) end)},
-         {:peer, "ETS with 3 index tables", batches(20, fn events -> Enum.each(events, &ets_store/1) end)}
-       ]}
-    ]
+    %Row{
+      work: "store a batch of 1,000 (one event)",
+      calls: 20_000,
+      target: "≥ 1.2 M/s (≤ 830 ns)",
+      limit: 830,
+      subjects: [
+        {:ours, "Events.store_batch/1",
+         batches(&event/1, fn events -> {:ok, _} = Events.store_batch(events) end)},
+        {:peer, "ETS with 3 index tables",
+         batches(&event/1, &Enum.each(&1, fn event -> Ets.store(event) end))},
+        {:peer, "Mnesia, dirty",
+         batches(&event/1, &Enum.each(&1, fn event -> Mnesia.dirty(:bench_ram, event) end))},
+        {:peer, "Mnesia, transaction", batches(&event/1, &Mnesia.transaction(:bench_ram, &1))}
+      ]
+    }
   end
 
-  defp ets_store(event) do
-    :ets.insert(:bench_events, {event.event_id, event})
-    :ets.insert(:bench_by_type, {{event.event_type, event.timestamp, event.event_id}})
-    :ets.insert(:bench_by_time, {{event.timestamp, event.event_id}})
-    :ets.insert(:bench_by_correlation, {{event.correlation_id, event.timestamp, event.event_id}})
-  end
+  defp correlation(quick) do
+    # All hold the same events, ten of each correlation, spread over the whole run.
+    chains = if quick, do: 500, else: 10_000
 
-  defp correlation do
-    # Both hold the same events: 100,000 in 10,000 correlations.
-    events = for index <- 1..100_000, do: %{event(index) | correlation_id: "chain-#{rem(index, 10_000)}"}
+    events =
+      for index <- 1..(chains * 10), do: %{event(index) | correlation_id: "chain-#{rem(index, chains)}"}
+
     Enum.each(Enum.chunk_every(events, 1_000), fn chunk -> {:ok, _} = Events.store_batch(chunk) end)
-    Enum.each(events, &ets_store/1)
-    {:ok, ours} = Events.get_by_correlation("chain-77")
-    theirs = ets_by_correlation("chain-77")
-    unless Enum.map(ours, & &1.event_id) == Enum.map(theirs, & &1.event_id), do: raise("the answers differ")
+    Enum.each(events, &Ets.store/1)
+    Enum.each(events, &Mnesia.dirty(:bench_ram, &1))
 
-    [
-      {"by correlation, 10 events", 2_000, "≤ 15 µs",
-       [
-         {:ours, "Events.get_by_correlation/1",
-          loop(1, fn -> Events.get_by_correlation("chain-77") end, 100)},
-         {:peer, "ETS ordered_set + lookups", loop(1, fn -> ets_by_correlation("chain-77") end, 100)}
-       ]}
-    ]
+    for number <- 0..(chains - 1)//37 do
+      id = "chain-#{number}"
+      {:ok, ours} = Events.get_by_correlation(id)
+      answers = [ours, Ets.by_correlation(id), Mnesia.by_correlation(id)]
+
+      unless length(ours) == 10 and Enum.all?(answers, &(facts(&1) == facts(ours))),
+        do: raise("the answers to #{id} differ")
+    end
+
+    next = fn -> "chain-#{:rand.uniform(chains) - 1}" end
+
+    %Row{
+      work: "by correlation, 10 events",
+      calls: 2_000,
+      target: "≤ 15 µs",
+      limit: 15_000,
+      subjects: [
+        {:ours, "Events.get_by_correlation/1",
+         loop(1, fn -> {:ok, [_ | _]} = Events.get_by_correlation(next.()) end)},
+        {:peer, "ETS ordered_set + lookups", loop(1, fn -> [_ | _] = Ets.by_correlation(next.()) end)},
+        {:peer, "Mnesia, dirty_index_read", loop(1, fn -> [_ | _] = Mnesia.by_correlation(next.()) end)}
+      ]
+    }
   end
 
-  defp ets_by_correlation(id) do
-    keys = :ets.select(:bench_by_correlation, [{{{id, :_, :"$1"}}, [], [:"$1"]}])
-    Enum.map(keys, &:ets.lookup_element(:bench_events, &1, 2))
-  end
+  defp facts(events), do: Enum.map(events, &{&1.event_id, &1.event_type, &1.timestamp, &1.data})
 
   defp scrape do
     for index <- 1..10_000 do
@@ -196,145 +237,40 @@ defmodule Bench do
       :ok = Telemetry.add(counter, index)
     end
 
-    [
-      {"scrape of 10,000 counters", 1, "≤ 5 ms",
-       [{:ours, "Telemetry.prometheus/0", fn _calls -> time(fn -> {:ok, _} = Telemetry.prometheus() end) end}]}
-    ]
+    %Row{
+      work: "scrape of 10,000 counters",
+      calls: 1,
+      target: "≤ 5 ms",
+      limit: 5_000_000,
+      subjects: [
+        {:ours, "Telemetry.prometheus/0", fn _calls -> time(fn -> {:ok, _} = Telemetry.prometheus() end) end}
+      ]
+    }
   end
 
-  # A subject is a function of the number of calls that answers the nanoseconds it took.
-  defp loop(processes, call, slower \\ 1)
+  # Events that survive SIGKILL of the VM, beside Mnesia's tables on disk, whose log is not synced either.
+  defp crash_safe(folder, rounds, quick) do
+    store = %{max_events: 10_000_000, data_dir: Path.join(folder, "events"), durability: "crash_safe"}
 
-  defp loop(1, call, slower) do
-    fn calls ->
-      calls = div(calls, slower)
-      time(fn -> repeat(call, calls) end) * slower
+    case start(store) do
+      :ok ->
+        row = %Row{
+          work: "crash_safe: store one event, one process",
+          calls: 20_000,
+          target: "≥ 0.5 M/s (≤ 2,000 ns)",
+          limit: 2_000,
+          subjects: [
+            {:ours, "Events.store/1", each(&event/1, fn event -> {:ok, _} = Events.store(event) end)},
+            {:peer, "Mnesia disc_copies, dirty", each(&event/1, &Mnesia.dirty(:bench_disc, &1))},
+            {:peer, "Mnesia disc_copies, transaction", each(&event/1, &Mnesia.transaction(:bench_disc, [&1]))}
+          ]
+        }
+
+        {measure([row], rounds, quick), []}
+
+      {:error, error} ->
+        {[], ["crash_safe is not measured, this version has no files: #{error.message}"]}
     end
-  end
-
-  defp loop(processes, call, slower) do
-    fn calls ->
-      calls = div(calls, slower)
-
-      time(fn ->
-        1..processes
-        |> Enum.map(fn _ -> Task.async(fn -> repeat(call, calls) end) end)
-        |> Enum.each(&Task.await(&1, :infinity))
-      end) * slower
-    end
-  end
-
-  # Inputs are made outside the measured time, and new ones each time: an id is stored once.
-  defp each(count, make, call) do
-    fn _calls ->
-      inputs = Enum.map(1..count, make)
-      time(fn -> Enum.each(inputs, call) end)
-    end
-  end
-
-  defp batches(count, call) do
-    fn _calls ->
-      inputs = for batch <- 1..count, do: Enum.map(1..1_000, &event(batch * 1_000 + &1))
-      time(fn -> Enum.each(inputs, call) end)
-    end
-  end
-
-  defp repeat(_call, 0), do: :ok
-
-  defp repeat(call, n) do
-    call.()
-    repeat(call, n - 1)
-  end
-
-  defp time(fun) do
-    :erlang.garbage_collect()
-    from = System.monotonic_time(:nanosecond)
-    fun.()
-    System.monotonic_time(:nanosecond) - from
-  end
-
-  # A row for each subject; a ratio is the median of the rounds' ratios to the floor, where there is one.
-  defp measure(work, calls, target, subjects, rounds) do
-    # One round to warm up, then the subjects take turns.
-    for {_role, _name, subject} <- subjects, do: subject.(calls)
-
-    taken =
-      for _round <- 1..rounds,
-          do: Enum.map(subjects, fn {_role, _name, subject} -> subject.(calls) / calls end)
-
-    floors = if match?([{:floor, _, _} | _], subjects), do: Enum.map(taken, &hd/1)
-
-    for {{role, name, _subject}, index} <- Enum.with_index(subjects) do
-      times = Enum.map(taken, &Enum.at(&1, index))
-      ratio = if floors, do: median(Enum.zip_with(times, floors, &(&1 / &2)))
-      target = if role == :ours, do: target, else: ""
-      least = Enum.min(times)
-
-      %{
-        work: work,
-        role: role,
-        subject: name,
-        median: median(times),
-        least: least,
-        most: Enum.max(times),
-        ratio: ratio,
-        target: target
-      }
-    end
-  end
-
-  defp median(values), do: values |> Enum.sort() |> Enum.at(div(length(values), 2))
-
-  defp print(results) do
-    for [%{work: work} | _] = rows <- Enum.chunk_by(results, & &1.work) do
-      IO.puts("\n#{work}")
-
-      for row <- rows do
-        ratio = if row.ratio, do: :io_lib.format("~8.2f x", [row.ratio]), else: "          "
-
-        IO.puts(
-          "  #{String.pad_leading(shown(row.median), 12)} #{ratio}  #{row.role}: #{row.subject}  #{row.target}"
-        )
-      end
-    end
-  end
-
-  defp shown(ns) when ns >= 1.0e6, do: "#{Float.round(ns / 1.0e6, 2)} ms"
-  defp shown(ns) when ns >= 1.0e4, do: "#{Float.round(ns / 1.0e3, 1)} us"
-  defp shown(ns), do: "#{Float.round(ns / 1, 1)} ns"
-
-  # In the form of `make bench`, whose report makes the page of all of them.
-  defp write_json(file, results, rounds) do
-    rows =
-      for row <- results do
-        %{work: work, role: role, subject: subject, target: target} = row
-
-        figures =
-          Enum.map_join([:median, :least, :most], ", ", &~s("#{&1}_ns": #{Float.round(row[&1] / 1, 2)}))
-
-        ratio = if row.ratio, do: Float.round(row.ratio, 3), else: "null"
-
-        ~s({"work": "#{work}", "subject": "#{subject}", "role": "#{role}", #{figures}, "ratio": #{ratio}, "target": "#{target}"})
-      end
-
-    title = "From Elixir #{System.version()} on OTP #{System.otp_release()}"
-
-    head =
-      ~s({"title": "#{title}", "date": "#{Date.utc_today()}", "machine": #{machine()}, "rounds": #{rounds}, "rows": [\n)
-
-    File.mkdir_p!(Path.dirname(file))
-    File.write!(file, head <> Enum.join(rows, ",\n") <> "\n]}\n")
-  end
-
-  # Its kind, never its name.
-  defp machine do
-    [_, cpu] = Regex.run(~r/^model name\s*: (.*)$/m, File.read!("/proc/cpuinfo"))
-    [_, kib] = Regex.run(~r/^MemTotal:\s*(\d+)/m, File.read!("/proc/meminfo"))
-    [_, kernel] = Regex.run(~r/^(\d+\.\d+)/, File.read!("/proc/sys/kernel/osrelease"))
-    [arch | _] = :erlang.system_info(:system_architecture) |> to_string() |> String.split("-")
-    cpus = System.schedulers_online()
-    memory = ceil(String.to_integer(kib) / 1_048_576)
-    ~s({"cpu": "#{cpu}", "cpus": #{cpus}, "memory_gib": #{memory}, "kernel": "#{kernel}", "arch": "#{arch}"})
   end
 end
 
