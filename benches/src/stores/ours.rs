@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use elixirscope_foundation::events::{EventStore, EventStoreOptions, EventView, NewEvent, Query, Receipt};
 use elixirscope_foundation::foundation::Foundation;
@@ -15,7 +16,8 @@ use crate::workload::{Answer, Found, Made, type_name};
 /// A store by itself, or that of an instance.
 enum Door {
     Alone(Box<EventStore>),
-    Instance(Box<Foundation>),
+    /// Taken when it is closed.
+    Instance(Option<Box<Foundation>>),
 }
 
 /// Our store.
@@ -39,17 +41,18 @@ impl Ours {
         let options = serde_json::json!({
             "event_store": { "max_events": 1_u64 << 40, "data_dir": path, "durability": durability.name() }
         });
-        let options = Options::from_json(&options.to_string())
-            .map_err(|error| format!("this version has no files yet ({})", error.message()))?;
+        let options = Options::from_json(&options.to_string()).map_err(|error| error.to_string())?;
         let foundation = Foundation::open(&options).map_err(|error| error.to_string())?;
-        Ok(Self { door: Door::Instance(Box::new(foundation)), ids: Mutex::default() })
+        Ok(Self { door: Door::Instance(Some(Box::new(foundation))), ids: Mutex::default() })
     }
 
     /// The store itself.
     pub fn store(&self) -> &EventStore {
         match &self.door {
             Door::Alone(store) => store,
-            Door::Instance(foundation) => foundation.events(),
+            Door::Instance(foundation) => {
+                foundation.as_ref().expect("it is there until it is dropped").events()
+            }
         }
     }
 
@@ -57,6 +60,18 @@ impl Ours {
         let mut cursor = self.store().query(query).expect("a query");
         while let Some(event) = cursor.next() {
             show(event, answer);
+        }
+    }
+}
+
+impl Drop for Ours {
+    /// A store that cannot end its work in time has lost it: the benchmark fails.
+    fn drop(&mut self) {
+        if let Door::Instance(foundation) = &mut self.door
+            && let Some(foundation) = foundation.take()
+        {
+            let report = foundation.close(Duration::from_mins(1));
+            assert!(report.unfinished.is_empty(), "closing left {:?}", report.unfinished);
         }
     }
 }

@@ -269,7 +269,7 @@ defmodule Bench do
         {measure([row], rounds, quick), []}
 
       {:error, error} ->
-        {[], ["crash_safe is not measured, this version has no files: #{error.message}"]}
+        {[], ["crash_safe is not measured: #{error.message}"]}
     end
   end
 end
