@@ -144,6 +144,7 @@ impl Foundation {
         files::start(&events, &supervisor)?;
         start_cleaning(options, &config, &events, &supervisor)?;
         files::report(&events, &clock, stepped, &refused)?;
+        seal_when_needed(&events, &supervisor);
         let telemetry = Telemetry::new(options.telemetry);
         let own = OwnMetrics::new(&telemetry)?;
         let last_change = Arc::new(files::LastChange::default());
@@ -329,6 +330,17 @@ fn start_cleaning(
             store.clean_up();
         }
     })
+}
+
+/// Has the worker that seals full segments start when there is one. A store whose worker cannot be started, or has
+/// failed, goes on without.
+fn seal_when_needed(events: &Arc<EventStore>, supervisor: &Arc<Supervisor>) {
+    // The store must not keep its own instance.
+    let (store, workers) = (Arc::downgrade(events), Arc::downgrade(supervisor));
+    events.on_first_full(move || {
+        let (Some(store), Some(workers)) = (store.upgrade(), workers.upgrade()) else { return true };
+        workers.start("events-seal", move |stop| store.keep_sealing(stop)).is_ok()
+    });
 }
 
 /// A change of configuration becomes an event before it is published, and a count after.

@@ -59,7 +59,7 @@ impl EventStore {
         let present = |segment: &Segment, index, seq| seq >= low && !is_dead(segment, index);
         let mut places = Vec::new();
         for (place, id) in ids.iter().copied().enumerate().filter(|(_, id)| *id != 0) {
-            let mut stored = entries.iter().any(|entry| entry.find(id, present).is_some());
+            let mut stored = entries.iter().any(|entry| entry.find(id, &self.shared, present).is_some());
             if let Some(disk) = disk.filter(|_| !stored) {
                 stored = disk.find(id, self.store_low(disk))?.is_some();
             }

@@ -167,11 +167,12 @@ impl EventStore {
         let claim = self.retention.room.claim(events.len() as u64, false).ok_or(Refusal::Full)?;
         let number = of_this_thread(self.shards.len());
         let shard = self.shards.get(number).ok_or_else(no_shard)?;
-        let rotated;
+        let (rotated, full);
         {
             let mut active = shard.lock();
             let mut writers = self.make_room(active.as_ref(), events)?;
             rotated = !writers.is_empty();
+            full = writers.len() > usize::from(active.is_none());
             if rotated {
                 shard.extend(&writers);
             }
@@ -209,6 +210,9 @@ impl EventStore {
         if rotated {
             self.note_rotation();
             self.retention.make_room(&self.shards, &self.frontier);
+        }
+        if full {
+            self.sealing.tell();
         }
         Ok(())
     }

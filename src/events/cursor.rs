@@ -12,12 +12,13 @@ use std::sync::Arc;
 
 use super::condition::{Condition, Verdict};
 use super::disk::PendingFile;
+use super::hits::Hits;
 use super::model::{EventRef, EventView};
 use super::plan::Access;
 use super::query::Order;
 use super::record::Record;
 use super::retention::is_dead;
-use super::segment::{Index, Segment};
+use super::segment::Segment;
 use crate::error::{Code, Error, Result};
 use crate::runtime::deadline::Deadline;
 
@@ -151,8 +152,8 @@ enum Todo {
     Range(Range<u32>),
     /// These, forward.
     List(std::vec::IntoIter<u32>),
-    /// What the index chains at this position, newest first, within the range.
-    Chain { index: Index, at: u32, range: Range<u32> },
+    /// What an index has of one key within the range, from the end that the query begins with.
+    Hits { hits: Hits, range: Range<u32> },
 }
 
 /// A segment that the merge has reached.
@@ -168,28 +169,45 @@ impl Run {
         segment.note_read();
         let sorted = filter.sorted(&segment, high);
         let range = low..high;
-        let todo = match &filter.access {
-            Access::Scan if sorted => Todo::Range(range),
-            Access::Scan => Todo::List(collect(&segment, &range, sorted, filter, watch, range.clone().rev())),
-            Access::Chains { index, hashes } => match hashes.as_slice() {
-                [hash] if sorted && filter.descending => {
-                    Todo::Chain { index: *index, at: segment.chain(*index, *hash).position(), range }
-                }
-                [hash] => {
-                    let found = segment.chain(*index, *hash);
-                    Todo::List(collect(&segment, &range, sorted, filter, watch, found))
-                }
-                hashes => {
-                    let chains = hashes.iter().flat_map(|hash| segment.chain(*index, *hash));
-                    let mut found: Vec<u32> = chains.filter(|index| range.contains(index)).collect();
-                    // Two values may share a chain.
-                    found.sort_unstable_by(|a, b| b.cmp(a));
-                    found.dedup();
-                    Todo::List(collect(&segment, &range, sorted, filter, watch, found.into_iter()))
-                }
-            },
+        let hits = match &filter.access {
+            Access::Scan => None,
+            // A segment that is not sealed may not have the index.
+            Access::Index { index, keys } => {
+                keys.iter().map(|key| Some(segment.hits(*index, *key)?.within(&segment, &range))).collect()
+            }
+        };
+        let todo = match hits {
+            None if sorted => Todo::Range(range),
+            None => Todo::List(collect(&segment, &range, sorted, filter, watch, range.clone().rev())),
+            Some(hits) => Self::through(&segment, hits, range, sorted, filter, watch),
         };
         Self { segment, todo, at: 0 }
+    }
+
+    /// What to look at where an index leads.
+    fn through(
+        segment: &Segment,
+        mut hits: Vec<Hits>,
+        range: Range<u32>,
+        sorted: bool,
+        filter: &Filter,
+        watch: &mut Watch,
+    ) -> Todo {
+        if hits.len() == 1
+            && let Some(hits) = hits.pop()
+        {
+            if sorted && (filter.descending || hits.size().is_some()) {
+                return Todo::Hits { hits, range };
+            }
+            let found = hits.newest_first(segment);
+            return Todo::List(collect(segment, &range, sorted, filter, watch, found));
+        }
+        let all = hits.into_iter().flat_map(|hits| hits.newest_first(segment));
+        let mut found: Vec<u32> = all.filter(|index| range.contains(index)).collect();
+        // Two values may share a chain.
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        found.dedup();
+        Todo::List(collect(segment, &range, sorted, filter, watch, found.into_iter()))
     }
 
     /// Goes to the next event of the run; its key, or `None` at the end.
@@ -200,12 +218,13 @@ impl Run {
                 Todo::Range(range) if filter.descending => range.next_back()?,
                 Todo::Range(range) => range.next()?,
                 Todo::List(list) => list.next()?,
-                Todo::Chain { index, at, range } => {
-                    let mut chain = segment.resume(*index, *at);
-                    let index =
-                        chain.find(|index| *index < range.end).filter(|index| *index >= range.start)?;
-                    *at = chain.position();
-                    index
+                Todo::Hits { hits, range } if filter.descending => {
+                    let mut newest = std::iter::from_fn(|| hits.newest(segment));
+                    newest.find(|index| *index < range.end).filter(|index| *index >= range.start)?
+                }
+                Todo::Hits { hits, range } => {
+                    let mut oldest = std::iter::from_fn(|| hits.oldest(segment));
+                    oldest.find(|index| *index >= range.start).filter(|index| *index < range.end)?
                 }
             };
             let Some(record) = segment.record(index) else { continue };

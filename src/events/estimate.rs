@@ -1,5 +1,6 @@
 //! How large an answer may be, without making it: for hosts that do small work at once and hand large work over.
 
+use super::filter::Kind;
 use super::segment::Index;
 use super::store::EventStore;
 
@@ -9,11 +10,18 @@ impl EventStore {
     /// It stops looking there, so its cost is bounded by the limit. It may say yes too early, since events of
     /// other ids that share a place in the index count too; it never says no too late.
     pub fn correlation_exceeds(&self, correlation_id: &[u8], limit: usize) -> bool {
-        let hash = self.shared.names.hash(correlation_id);
+        let hash = self.shared.hash.bytes(correlation_id);
+        let filters = &self.shared.filters;
         let mut left = limit;
         for shard in &self.shards {
             for entry in shard.segments().iter() {
-                let seen = entry.segment.chain(Index::Correlation, hash).take(left.saturating_add(1)).count();
+                let column = entry.marks.and_then(|marks| marks.column);
+                if column.is_some_and(|column| !filters.may_hold(column, Kind::Correlation, hash)) {
+                    continue;
+                }
+                let segment = &*entry.segment;
+                let Some(hits) = segment.hits(Index::Correlation, hash) else { continue };
+                let seen = hits.newest_first(segment).take(left.saturating_add(1)).count();
                 match left.checked_sub(seen) {
                     Some(rest) => left = rest,
                     None => return true,

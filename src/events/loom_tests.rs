@@ -6,18 +6,19 @@ use std::time::Duration;
 use loom::thread;
 
 use super::frontier::Frontier;
+use super::hash::Hash;
 use super::model::Encoding;
 use super::names::Names;
 use super::record::Draft;
 use super::recycle::Pool;
-use super::segment::{Index, Segment, Shape, Shared, Writer, id_hash};
+use super::segment::{Index, Segment, Shape, Shared, Writer};
 use super::tail::Bell;
 use crate::runtime::deadline::Deadline;
 
 const SHAPE: Shape = Shape { events: 2, bytes: 256 };
 
 fn shared() -> Arc<Shared> {
-    Arc::new(Shared { names: Names::new().unwrap(), pool: Pool::new(SHAPE) })
+    Arc::new(Shared::new(Names::new().unwrap(), Pool::new(SHAPE), Hash::seeded(1), SHAPE))
 }
 
 fn draft(time: i64) -> Draft<'static> {
@@ -49,10 +50,10 @@ fn check(segment: &Segment) -> u32 {
         let seq = u64::from(index) + 1;
         assert_eq!((record.seq(), record.event_id(), record.data()), (seq, 100 + seq, &b"data"[..]));
         assert_eq!(segment.times(seen)[index as usize], seq as i64 * 10);
-        let mut found = segment.chain(Index::EventId, id_hash(100 + seq));
+        let mut found = segment.hits(Index::EventId, 100 + seq).unwrap().newest_first(segment);
         assert!(found.any(|at| at == index), "a published event is in the index");
     }
-    for index in segment.chain(Index::Correlation, 7) {
+    for index in segment.hits(Index::Correlation, 7).unwrap().newest_first(segment) {
         if let Some(record) = segment.record(index) {
             assert_eq!(record.correlation(), Some(&b"c"[..]));
         }

@@ -7,6 +7,7 @@
 //! - `Plain` types are valid for every bit pattern, zero included, and need no drop.
 
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
 use crate::error::{Code, Error, Result};
@@ -25,6 +26,8 @@ unsafe impl Plain for u64 {}
 unsafe impl Plain for i64 {}
 // SAFETY: an atomic has the size and bit validity of its integer.
 unsafe impl Plain for std::sync::atomic::AtomicU32 {}
+// SAFETY: as above.
+unsafe impl Plain for std::sync::atomic::AtomicU64 {}
 // SAFETY: a null `AtomicPtr` is valid and it owns nothing.
 unsafe impl<T> Plain for std::sync::atomic::AtomicPtr<T> {}
 
@@ -59,6 +62,31 @@ impl<T: Plain> Block<T> {
 
     fn layout(len: usize) -> Option<Layout> {
         Layout::array::<T>(len.max(1)).ok()
+    }
+
+    /// Has the kernel provide all of the memory now, in large pages where it can. What stands there is not changed.
+    pub(crate) fn touch(&mut self) {
+        const PAGE: usize = 4096;
+        let bytes = self.bytes();
+        // SAFETY: the range is the block's own, widened to nothing beyond it: the address is rounded up and the
+        // length down to whole pages. Advice changes no contents; where it is refused nothing is lost.
+        unsafe {
+            let start = self.ptr.as_ptr().cast::<u8>();
+            let skip = start.align_offset(PAGE);
+            if let Some(whole) =
+                bytes.checked_sub(skip).map(|rest| rest / PAGE * PAGE).filter(|rest| *rest > 0)
+            {
+                libc::madvise(start.add(skip).cast(), whole, libc::MADV_HUGEPAGE);
+            }
+        }
+        for at in (0..bytes).step_by(PAGE) {
+            // SAFETY: `at` lies inside the block, which `&mut` makes ours alone. A byte is read as what the allocator
+            // left there, through a volatile access that may see anything, and written back as it was.
+            unsafe {
+                let byte = self.ptr.as_ptr().cast::<MaybeUninit<u8>>().add(at);
+                byte.write_volatile(byte.read_volatile());
+            }
+        }
     }
 
     /// The address of the first element.
@@ -103,9 +131,22 @@ impl<T: Plain + Sync> Block<T> {
     }
 }
 
+/// Asks for a line of memory that will be read soon. Any address will do: nothing is read if it is none of ours.
+#[inline]
+pub(crate) fn prefetch(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch has no effect but on caches and never faults, whatever the address.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
 /// Marks types that are written through shared references.
 pub(crate) trait Interior {}
 impl Interior for std::sync::atomic::AtomicU32 {}
+impl Interior for std::sync::atomic::AtomicU64 {}
 impl<T> Interior for std::sync::atomic::AtomicPtr<T> {}
 
 impl<T: Plain> Drop for Block<T> {

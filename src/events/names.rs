@@ -126,11 +126,6 @@ impl Names {
         &entry.name
     }
 
-    /// A keyed hash of bytes, for the indexes of segments.
-    pub(crate) fn hash(&self, bytes: &[u8]) -> u64 {
-        self.hasher.hash_one(bytes)
-    }
-
     /// The newest id, which is how many names there are.
     pub(crate) fn last(&self) -> u32 {
         self.count.load(Ordering::Acquire)

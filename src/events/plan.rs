@@ -1,22 +1,26 @@
 //! How a question becomes runs over segments, and which index finds the events.
 //!
 //! Segments that cannot hold results are passed over by what is known about them: the range of their positions,
-//! times and ids, and whether an index has anything of the wanted value. In the others, positions and (where they
-//! are in order) times are found by halving. What is left is looked at from end to end, or through the chains of one
-//! index: the one that is expected to show the fewest events. A chain's length is known after a few steps along it,
-//! exactly if it is short. Everything else that the query asks for is checked event by event.
+//! times and ids, the filters, which say of 64 segments at once which may hold a value, and whether an index has
+//! anything of it. In the others, positions and (where they are in order) times are found by halving. What is left is
+//! looked at from end to end, or through the one index that is expected to show the fewest events; how many that are
+//! is known from the index itself, of a few segments if there are many. Everything else that the query asks for is
+//! checked event by event.
 
 use std::sync::Arc;
 
+use arc_swap::Guard;
 use serde::Serialize;
 
 use super::condition;
 use super::cursor::{Cursor, Filter, Pending, Watch};
 use super::disk::PendingFile;
-use super::names::Names;
+use super::filter::Kind;
+use super::hits::Hits;
+use super::memory::prefetch;
 use super::query::{Order, Query};
-use super::segment::{Index, Segment, id_hash};
-use super::shard::{Bounds, Shard};
+use super::segment::{Index, Segment, Shared};
+use super::shard::{Bounds, Entry, Shard};
 use crate::error::Result;
 use crate::runtime::deadline::Deadline;
 
@@ -32,21 +36,26 @@ pub(crate) struct Window {
 pub(crate) enum Access {
     /// Everywhere in the ranges of the pending segments.
     Scan,
-    /// Along the chains of these hashes.
-    Chains { index: Index, hashes: Vec<u64> },
+    /// What an index has of these keys, in segments that have the index.
+    Index { index: Index, keys: Vec<u64> },
 }
 
-/// Steps along a chain before its length is extrapolated.
+/// Steps along an index before the rest is extrapolated.
 const PROBE: usize = 32;
+/// Segments that are looked at for an estimate.
+const SAMPLE: usize = 16;
 /// More values than this of one index are not looked up one by one.
-const MAX_HASHES: usize = 16;
-/// What an event found through a chain costs, in events looked at in a row.
-const CHAIN_COST: u64 = 2;
+const MAX_KEYS: usize = 16;
+/// What an event found through an index costs, in events looked at in a row.
+const INDEX_COST: u64 = 2;
+/// So many events are fetched into the caches all at once before they are looked at one by one.
+const FETCHED: u64 = 64;
 
 /// How a query would be answered; [`super::EventStore::explain`] makes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Plan {
-    /// The index that finds the events: `correlation`, `parent`, `id`, `type`, `seq`, `time`, or `none`.
+    /// The index that finds the events: `correlation`, `parent`, `id`, `pid`, `type`, `node`, `seq`, `time`, or
+    /// `none`.
     pub index: &'static str,
     /// Why this one.
     pub reason: String,
@@ -75,9 +84,9 @@ pub struct Estimate {
 /// A query, with the names in it resolved.
 pub(crate) struct Asked<'a> {
     query: &'a Query,
+    shared: &'a Shared,
     types: Vec<u32>,
     node: Option<u32>,
-    hash: u64,
     /// A name in it is not known, so that nothing can be found.
     nothing: bool,
     deadline: Option<Deadline>,
@@ -91,7 +100,7 @@ pub(crate) struct Planned {
     pub(crate) files: Vec<PendingFile>,
     pub(crate) window: Window,
     /// The index to use where nothing is known of how many events it shows.
-    pub(crate) chains: Option<Access>,
+    pub(crate) elsewhere: Option<Access>,
     deadline: Option<Deadline>,
 }
 
@@ -100,6 +109,27 @@ impl Planned {
         let limit = query.limit.unwrap_or(u64::MAX);
         Cursor::new(self.filter, Watch::new(self.deadline), self.pending, query.offset, limit)
             .with_files(self.files)
+    }
+}
+
+/// An index that could find the events of a query.
+struct Lookup {
+    name: &'static str,
+    index: Index,
+    /// As [`Segment::hits`] takes them.
+    keys: Vec<u64>,
+    /// The filters that know of these keys, which are so called there.
+    filter: Option<(Kind, Vec<u64>)>,
+}
+
+impl Lookup {
+    fn hashed(name: &'static str, index: Index, kind: Kind, hash: u64) -> Self {
+        Self { name, index, keys: vec![hash], filter: Some((kind, vec![hash])) }
+    }
+
+    /// Whether a segment certainly has nothing of these keys.
+    fn is_missing(&self, segment: &Segment) -> bool {
+        self.keys.iter().all(|key| segment.hits(self.index, *key).is_some_and(|hits| hits.is_empty()))
     }
 }
 
@@ -116,7 +146,8 @@ struct Tally {
 impl<'a> Asked<'a> {
     /// Resolves the names of a query. `unread` says that there may be names in files that were not read yet: then a
     /// name that is not known is made known.
-    pub(crate) fn new(query: &'a Query, names: &Names, unread: bool) -> Result<Self> {
+    pub(crate) fn new(query: &'a Query, shared: &'a Shared, unread: bool) -> Result<Self> {
+        let names = &shared.names;
         let deadline = query.timeout.map(Deadline::after);
         condition::check_count(query.conditions.len())?;
         let find = |name: &str| if unread { names.intern(name).ok() } else { names.find(name) };
@@ -124,30 +155,39 @@ impl<'a> Asked<'a> {
             query.types.iter().filter_map(|name| find(name)).filter(|id| *id != 0).collect();
         let node = query.node.as_deref().map(find);
         let nothing = (types.is_empty() && !query.types.is_empty()) || node == Some(None);
-        let hash = query.correlation_id.as_deref().map_or(0, |id| names.hash(id));
-        Ok(Self { query, types, node: node.flatten(), hash, nothing, deadline })
+        Ok(Self { query, shared, types, node: node.flatten(), nothing, deadline })
     }
 
-    /// The indexes that could find the events, with the hashes to look up.
-    fn indexes(&self) -> Vec<(&'static str, Index, Vec<u64>)> {
-        let query = self.query;
+    /// The indexes that could find the events.
+    fn lookups(&self) -> Vec<Lookup> {
+        let (query, hash) = (self.query, self.shared.hash);
         let mut found = Vec::new();
         if query.without_indexes {
             return found;
         }
-        if query.correlation_id.is_some() {
-            found.push(("correlation", Index::Correlation, vec![self.hash]));
+        if let Some(id) = &query.correlation_id {
+            found.push(Lookup::hashed("correlation", Index::Correlation, Kind::Correlation, hash.bytes(id)));
         }
         if let Some(parent) = query.parent_id.filter(|id| *id != 0) {
-            found.push(("parent", Index::Parent, vec![id_hash(parent)]));
+            found.push(Lookup::hashed("parent", Index::Parent, Kind::Parent, hash.id(parent)));
         }
         if let Some((first, last)) = query.id_range.filter(|(first, last)| first <= last)
-            && last - first < MAX_HASHES as u64
+            && last - first < MAX_KEYS as u64
         {
-            found.push(("id", Index::EventId, (first..=last).map(id_hash).collect()));
+            let hashes = (first..=last).map(|id| hash.id(id)).collect();
+            let (keys, filter) = ((first..=last).collect(), Some((Kind::EventId, hashes)));
+            found.push(Lookup { name: "id", index: Index::EventId, keys, filter });
         }
-        if (1..=MAX_HASHES).contains(&self.types.len()) {
-            found.push(("type", Index::Type, self.types.iter().map(|id| u64::from(*id)).collect()));
+        if let Some(pid) = &query.pid {
+            found.push(Lookup::hashed("pid", Index::Pid, Kind::Pid, hash.bytes(pid.as_bytes())));
+        }
+        if (1..=MAX_KEYS).contains(&self.types.len()) {
+            let keys = self.types.iter().map(|id| u64::from(*id)).collect();
+            found.push(Lookup { name: "type", index: Index::Type, keys, filter: None });
+        }
+        if let Some(node) = self.node {
+            let keys = vec![u64::from(node)];
+            found.push(Lookup { name: "node", index: Index::Node, keys, filter: None });
         }
         found
     }
@@ -160,55 +200,33 @@ impl<'a> Asked<'a> {
         }
         let times = query.time_range.unwrap_or((i64::MIN, i64::MAX));
         let ids = query.id_range.unwrap_or((0, u64::MAX));
-        let indexes = self.indexes();
+        let lookups = self.lookups();
         let mut tally = Tally::default();
         let mut pending = Vec::new();
         let nothing = self.nothing || from >= to || times.0 > times.1 || ids.0 > ids.1;
-        for shard in shards.iter().filter(|_| !nothing) {
-            for entry in shard.segments().iter() {
-                let segment = &entry.segment;
-                // The cheapest look first: most segments have nothing of a correlation.
-                let missing = |(_, index, hashes): &(_, Index, Vec<u64>)| {
-                    hashes.iter().all(|hash| segment.chain(*index, *hash).next().is_none())
-                };
-                if indexes.iter().any(missing) {
-                    tally.passed_over += 1;
-                    continue;
-                }
-                let Some(bounds) = entry.bounds() else { continue };
-                if query.without_indexes {
-                    tally.events += u64::from(bounds.count);
-                    pending.push(Pending {
-                        edge: i64::MIN,
-                        segment: Arc::clone(segment),
-                        low: 0,
-                        high: bounds.count,
-                    });
-                    continue;
-                }
-                let (first, last) = bounds.seqs;
-                if last < from
-                    || first >= to
-                    || bounds.times.1 < times.0
-                    || bounds.times.0 > times.1
-                    || bounds.ids.1 < ids.0
-                    || bounds.ids.0 > ids.1
-                {
-                    tally.passed_over += 1;
-                    continue;
-                }
-                let (low, high) = narrow(segment, &bounds, (from, to), times, &mut tally);
-                if low < high {
-                    let edge = self.edge(&bounds);
-                    pending.push(Pending { edge, segment: Arc::clone(segment), low, high });
-                }
+        let lists: Vec<_> = shards.iter().filter(|_| !nothing).map(Shard::segments).collect();
+        for (entry, bounds) in self.candidates(&lists, &lookups, (from, to), times, ids, &mut tally) {
+            let segment = Arc::clone(&entry.segment);
+            if query.without_indexes {
+                tally.events += u64::from(bounds.count);
+                pending.push(Pending { edge: i64::MIN, segment, low: 0, high: bounds.count });
+                continue;
+            }
+            let (low, high) = narrow(&segment, &bounds, (from, to), times, &mut tally);
+            if low < high {
+                pending.push(Pending { edge: self.edge(&bounds), segment, low, high });
             }
         }
-        let chains = indexes
-            .first()
-            .map(|(_, index, hashes)| Access::Chains { index: *index, hashes: hashes.clone() });
-        let (access, mut plan) = self.choose(indexes, &pending, &tally);
+        // Segments that are read from files have the indexes of those that are being filled.
+        let usual = lookups.iter().find(|lookup| !matches!(lookup.index, Index::Node | Index::Pid));
+        let elsewhere = usual.map(|lookup| Access::Index { index: lookup.index, keys: lookup.keys.clone() });
+        let (access, mut plan) = self.choose(lookups, &pending, &tally);
         plan.events = window.next - window.low;
+        if let Access::Index { index, keys } = &access
+            && plan.candidates <= FETCHED
+        {
+            fetch(&pending, *index, keys);
+        }
         let filter = Filter {
             types: self.types.clone(),
             correlation: query.correlation_id.clone(),
@@ -225,7 +243,73 @@ impl<'a> Asked<'a> {
             indexed: !query.without_indexes,
         };
         let files = Vec::new();
-        (Planned { filter, pending, files, window, chains, deadline: self.deadline }, plan)
+        (Planned { filter, pending, files, window, elsewhere, deadline: self.deadline }, plan)
+    }
+
+    /// The segments that may hold results, with what is known of each; the others are counted as passed over.
+    fn candidates<'l>(
+        &self,
+        lists: &'l [Guard<Arc<Vec<Entry>>>],
+        lookups: &[Lookup],
+        (from, to): (u64, u64),
+        times: (i64, i64),
+        ids: (u64, u64),
+        tally: &mut Tally,
+    ) -> Vec<(&'l Entry, Bounds)> {
+        let mut masks = Vec::new();
+        for (kind, hashes) in lookups.iter().filter_map(|lookup| lookup.filter.as_ref()) {
+            self.shared.filters.narrow(*kind, hashes, &mut masks);
+        }
+        let mut found = Vec::new();
+        let everything = self.query.without_indexes;
+        for entry in lists.iter().flat_map(|list| list.iter()) {
+            // The cheapest look first: most segments have nothing of a correlation, which the filters tell.
+            let may = everything
+                || match &entry.marks {
+                    Some(known) => {
+                        known.column.is_none_or(|column| column.is_in(&masks))
+                            && known.may_have_type(&self.types)
+                            && self.node.is_none_or(|node| known.may_have_node(node))
+                    }
+                    None => !lookups.iter().any(|lookup| lookup.is_missing(&entry.segment)),
+                };
+            let bounds = if may { entry.bounds() } else { None };
+            let within = bounds.filter(|bounds| {
+                let (first, last) = bounds.seqs;
+                everything
+                    || (last >= from
+                        && first < to
+                        && bounds.times.1 >= times.0
+                        && bounds.times.0 <= times.1
+                        && bounds.ids.1 >= ids.0
+                        && bounds.ids.0 <= ids.1)
+            });
+            match within {
+                Some(bounds) => found.push((entry, bounds)),
+                None => tally.passed_over += 1,
+            }
+        }
+        // Now those that are left, by their indexes: first all are asked for, then all are read.
+        let hashed = || lookups.iter().filter(|lookup| lookup.filter.is_some());
+        if hashed().next().is_none() {
+            return found;
+        }
+        for (entry, _) in &found {
+            let Some(compact) = entry.segment.compact() else { continue };
+            for lookup in hashed() {
+                lookup
+                    .keys
+                    .iter()
+                    .filter_map(|key| compact.start_address(lookup.index, *key))
+                    .for_each(prefetch);
+            }
+        }
+        found.retain(|(entry, _)| {
+            let missing = entry.marks.is_some() && hashed().any(|lookup| lookup.is_missing(&entry.segment));
+            tally.passed_over += u64::from(missing);
+            !missing
+        });
+        found
     }
 
     /// What no key of a segment's run has a first part below.
@@ -240,12 +324,7 @@ impl<'a> Asked<'a> {
     }
 
     /// Chooses where to look: the fewest events win.
-    fn choose(
-        &self,
-        indexes: Vec<(&'static str, Index, Vec<u64>)>,
-        pending: &[Pending],
-        tally: &Tally,
-    ) -> (Access, Plan) {
+    fn choose(&self, lookups: Vec<Lookup>, pending: &[Pending], tally: &Tally) -> (Access, Plan) {
         let query = self.query;
         let left: u64 = pending.iter().map(|one| u64::from(one.high - one.low)).sum();
         let mut plan = Plan {
@@ -263,9 +342,9 @@ impl<'a> Asked<'a> {
         }
         let (range, whole) = ranges(query, tally);
         let mut best: Option<(u64, usize)> = None;
-        for (at, (name, index, hashes)) in indexes.iter().enumerate() {
-            let events = hashes.iter().map(|hash| estimate(pending, *index, *hash)).sum();
-            plan.estimates.push(Estimate { index: name, events });
+        for (at, lookup) in lookups.iter().enumerate() {
+            let events = estimate(pending, lookup, left);
+            plan.estimates.push(Estimate { index: lookup.name, events });
             if best.is_none_or(|(fewest, _)| events < fewest) {
                 best = Some((events, at));
             }
@@ -274,20 +353,19 @@ impl<'a> Asked<'a> {
             plan.estimates.push(Estimate { index: range, events: left });
         }
         let scan = self.scan_cost(left, best.map_or(left, |(events, _)| events));
-        let chosen = best.filter(|(events, _)| events.saturating_mul(CHAIN_COST) <= scan);
-        let chosen = chosen.and_then(|(events, at)| Some((events, indexes.into_iter().nth(at)?)));
-        if let Some((events, (name, index, hashes))) = chosen {
+        let chosen = best.filter(|(events, _)| events.saturating_mul(INDEX_COST) <= scan);
+        let chosen = chosen.and_then(|(events, at)| Some((events, lookups.into_iter().nth(at)?)));
+        if let Some((events, Lookup { name, index, keys, .. })) = chosen {
             (plan.index, plan.candidates) = (name, events);
-            plan.reason = format!(
-                "its chains hold about {events} of the {left} events that the ranges leave, the fewest"
-            );
-            return (Access::Chains { index, hashes }, plan);
+            plan.reason =
+                format!("it shows about {events} of the {left} events that the ranges leave, the fewest");
+            return (Access::Index { index, keys }, plan);
         }
         plan.index = range;
         plan.reason = match best {
             _ if left == 0 => "no segment can hold an event that is asked for".to_owned(),
             Some((events, _)) => format!(
-                "the ranges leave {left} of {whole} events, and about {events} of them along the chains of an index \
+                "the ranges leave {left} of {whole} events, and finding about {events} of them through an index \
                  would take longer"
             ),
             None if range == "none" => "nothing that is asked for has an index".to_owned(),
@@ -346,24 +424,65 @@ fn narrow(
     (low, high)
 }
 
-/// About how many events the chains of this hash show in the pending ranges.
-fn estimate(pending: &[Pending], index: Index, hash: u64) -> u64 {
-    let in_segment = |one: &Pending| {
-        let mut chain = one.segment.chain(index, hash);
-        let (mut seen, mut lowest) = (0_u64, one.high);
-        for at in chain.by_ref().take(PROBE) {
-            if at < one.low {
-                return seen;
-            }
-            seen += u64::from(at < one.high);
-            lowest = at;
-        }
-        if chain.position() == 0 {
+/// About how many of the `left` events in the pending ranges an index shows. A few segments stand for the others.
+fn estimate(pending: &[Pending], lookup: &Lookup, left: u64) -> u64 {
+    let step = pending.len().div_ceil(SAMPLE).max(1);
+    let sample = || pending.iter().step_by(step);
+    for one in sample() {
+        lookup.keys.iter().filter_map(|key| one.segment.hits(lookup.index, *key)).for_each(|hits| {
+            hits.prefetch(&one.segment);
+        });
+    }
+    let in_segment = |one: &Pending| -> u64 {
+        lookup.keys.iter().map(|key| shown(one, one.segment.hits(lookup.index, *key))).sum()
+    };
+    let (shown, events) = sample().fold((0, 0), |(shown, events), one| {
+        (shown + in_segment(one), events + u64::from(one.high - one.low))
+    });
+    if step == 1 || events == 0 {
+        return shown;
+    }
+    u64::try_from(u128::from(shown) * u128::from(left) / u128::from(events)).unwrap_or(u64::MAX)
+}
+
+/// About how many events of a key lie in the range of a segment; all of them where there is no index.
+fn shown(one: &Pending, hits: Option<Hits>) -> u64 {
+    let range = one.low..one.high;
+    let Some(hits) = hits else { return u64::from(one.high - one.low) };
+    let mut hits = hits.within(&one.segment, &range);
+    match hits.size() {
+        Some(size) if size as usize > PROBE => return u64::from(size),
+        _ => {}
+    }
+    let (mut seen, mut lowest) = (0_u64, one.high);
+    for _ in 0..PROBE {
+        let Some(at) = hits.newest(&one.segment) else { return seen };
+        if at < one.low {
             return seen;
         }
-        // The rest is taken to be as dense as what was passed, which may lie behind the range.
-        let passed = u64::from(one.segment.committed().max(one.high).saturating_sub(lowest)).max(1);
-        PROBE as u64 * u64::from(one.high - one.low) / passed
-    };
-    pending.iter().map(in_segment).sum()
+        seen += u64::from(at < one.high);
+        lowest = at;
+    }
+    if hits.is_empty() {
+        return seen;
+    }
+    // The rest is taken to be as dense as what was passed, which may lie behind the range.
+    let passed = u64::from(one.segment.committed().max(one.high).saturating_sub(lowest)).max(1);
+    PROBE as u64 * u64::from(one.high - one.low) / passed
+}
+
+/// Has what an index leads to read into the caches, for all segments at once: one after the other each step would
+/// wait for memory.
+fn fetch(pending: &[Pending], index: Index, keys: &[u64]) {
+    let found: Vec<(&Segment, u32)> = pending
+        .iter()
+        .flat_map(|one| keys.iter().filter_map(|key| Some((&*one.segment, one.segment.hits(index, *key)?))))
+        .flat_map(|(segment, hits)| hits.newest_first(segment).map(move |at| (segment, at)))
+        .take(FETCHED as usize)
+        .collect();
+    found.iter().filter_map(|(segment, at)| segment.offset_address(*at)).for_each(prefetch);
+    for address in found.iter().filter_map(|(segment, at)| segment.record_address(*at)) {
+        prefetch(address);
+        prefetch(address.wrapping_add(64));
+    }
 }

@@ -1,8 +1,10 @@
-//! The memory of segments, and the small pool that it goes back to: the first touch of fresh pages costs more
-//! than the copy of an event, so segments that have been dropped are filled again.
+//! The memory of segments and of their chains, and the small pool that it goes back to: the first touch of fresh
+//! pages costs more than the copy of an event, so segments that have been dropped are filled again, and where there
+//! is a worker it prepares memory before it is needed.
 
 use std::sync::Arc;
 
+use super::compact::Compact;
 use super::memory::Block;
 use super::overflow::Signal;
 use super::segment::{Index, Shape};
@@ -26,8 +28,6 @@ pub(crate) struct Buffers {
     pub(crate) offsets: Block<u32>,
     /// Each event's timestamp.
     pub(crate) times: Block<i64>,
-    heads: [Links; 4],
-    next: [Links; 4],
     pub(crate) shadow: Shadow,
 }
 
@@ -38,6 +38,41 @@ impl Buffers {
             arena: Block::unset(shape.bytes.div_ceil(8))?,
             offsets: Block::new(events)?,
             times: Block::new(events)?,
+            shadow: Shadow::new(events),
+        })
+    }
+
+    /// About how many bytes a segment of this shape takes, chains apart.
+    fn size(shape: Shape) -> u64 {
+        (shape.bytes + shape.events as usize * (size_of::<u32>() + size_of::<i64>())) as u64
+    }
+
+    /// Bytes of records and columns.
+    pub(crate) fn bytes(&self) -> usize {
+        self.arena.bytes() + self.offsets.bytes() + self.times.bytes()
+    }
+
+    /// Has the kernel provide the memory now, in large pages if it has some, so that nobody waits for that later.
+    fn touch(&mut self) {
+        self.arena.touch();
+        self.offsets.touch();
+        self.times.touch();
+    }
+}
+
+/// The memory of one segment's chains: heads and links of the indexes that it has while it is being filled.
+pub(crate) struct Tables {
+    events: u32,
+    heads: [Links; 4],
+    next: [Links; 4],
+    pub(crate) shadow: Shadow,
+}
+
+impl Tables {
+    fn new(shape_events: u32) -> Result<Self> {
+        let events = shape_events as usize;
+        Ok(Self {
+            events: shape_events,
             heads: [
                 Links::new(events)?,
                 Links::new(events)?,
@@ -45,31 +80,54 @@ impl Buffers {
                 Links::new((events / EVENTS_PER_PARENT_HEAD).max(1))?,
             ],
             next: [Links::new(events)?, Links::new(events)?, Links::new(events)?, Links::new(events)?],
-            shadow: Shadow::new(events),
+            shadow: Shadow::new(1),
         })
     }
 
-    /// Heads and links of one index.
-    pub(crate) fn index(&self, index: Index) -> (&[AtomicU32], &[AtomicU32]) {
+    /// About how many bytes the chains of so many events take.
+    fn size(events: u32) -> u64 {
+        let events = events as usize;
+        let heads = 2 * events + TYPE_HEADS + events / EVENTS_PER_PARENT_HEAD;
+        ((heads + 4 * events) * size_of::<u32>()) as u64
+    }
+
+    /// Heads and links of one index; `None` for those that a segment has only once it is full.
+    pub(crate) fn of(&self, index: Index) -> Option<(&[AtomicU32], &[AtomicU32])> {
         let [correlation, id, kind, parent] = &self.heads;
         let [next_correlation, next_id, next_kind, next_parent] = &self.next;
-        match index {
-            Index::Correlation => (correlation.shared(), next_correlation.shared()),
-            Index::EventId => (id.shared(), next_id.shared()),
-            Index::Type => (kind.shared(), next_kind.shared()),
-            Index::Parent => (parent.shared(), next_parent.shared()),
-        }
+        let (heads, next) = match index {
+            Index::Correlation => (correlation, next_correlation),
+            Index::EventId => (id, next_id),
+            Index::Type => (kind, next_kind),
+            Index::Parent => (parent, next_parent),
+            Index::Node | Index::Pid => return None,
+        };
+        Some((heads.shared(), next.shared()))
     }
 
-    fn all_bytes(&self) -> u64 {
-        let (records, indexes) = self.bytes();
-        (records + indexes) as u64
+    /// Makes all chains empty. Only heads must be: links are written before they are read.
+    fn clear(&mut self) {
+        self.shadow.write(0);
+        self.heads.iter_mut().for_each(Links::clear);
     }
 
-    /// Bytes of records and columns, and of indexes.
-    pub(crate) fn bytes(&self) -> (usize, usize) {
-        let indexes = self.heads.iter().chain(&self.next).map(|links| links.shared().len() * 4).sum();
-        (self.arena.bytes() + self.offsets.bytes() + self.times.bytes(), indexes)
+    pub(crate) fn bytes(&self) -> usize {
+        self.heads.iter().chain(&self.next).map(|links| links.shared().len() * 4).sum()
+    }
+}
+
+/// Memory that waits for reuse.
+#[derive(Default)]
+struct Kept {
+    buffers: Vec<Buffers>,
+    /// Cleared.
+    tables: Vec<Tables>,
+}
+
+impl Kept {
+    fn bytes(&self) -> u64 {
+        let tables: usize = self.tables.iter().map(Tables::bytes).sum();
+        (self.buffers.iter().map(Buffers::bytes).sum::<usize>() + tables) as u64
     }
 }
 
@@ -77,8 +135,9 @@ impl Buffers {
 /// leave is kept for the next ones, up to a few.
 pub(crate) struct Pool {
     usual: Shape,
-    kept: Mutex<Vec<Buffers>>,
-    /// Bytes in segments, whether they are listed or only held by readers, and in `kept`.
+    kept: Mutex<Kept>,
+    /// Bytes in segments with their indexes, whether they are listed or only held by readers, in filters, and in
+    /// `kept`.
     allocated: AtomicU64,
     limit: u64,
     /// Counts reads of segments, where it matters which was read last.
@@ -97,6 +156,8 @@ pub(crate) enum Budget {
     Reserved,
     /// Events that come back from files when a store is opened: they were there before the bound.
     Recovery,
+    /// The indexes of a full segment, for which what events leave is enough: they replace its chains.
+    Sealing,
 }
 
 impl Pool {
@@ -108,7 +169,7 @@ impl Pool {
     pub(crate) fn bounded(usual: Shape, limit: Option<u64>, counts_reads: bool) -> Self {
         Self {
             usual,
-            kept: Mutex::new(Vec::with_capacity(KEPT)),
+            kept: Mutex::new(Kept::default()),
             allocated: AtomicU64::new(0),
             limit: limit.unwrap_or(u64::MAX),
             reads: AtomicU64::new(0),
@@ -122,49 +183,127 @@ impl Pool {
         if self.counts_reads { self.reads.fetch_add(1, Ordering::Relaxed) + 1 } else { 0 }
     }
 
-    /// Counts fresh memory in, if the bound allows it.
-    fn count_in(&self, bytes: u64, budget: Budget) -> bool {
-        let reserve = match budget {
-            Budget::Usual => 0,
-            Budget::Reserved => bytes.saturating_mul(2),
+    /// Counts fresh memory in, if the bound allows it. `whole` is what all of the segment takes.
+    fn count_in(&self, bytes: u64, whole: u64, budget: Budget) -> bool {
+        let limit = match budget {
+            Budget::Usual if self.limit == u64::MAX => u64::MAX,
+            Budget::Usual => self.limit.saturating_sub(Compact::most_bytes(self.usual.events) as u64),
+            Budget::Reserved => self.limit.saturating_add(whole.saturating_mul(2)),
             Budget::Recovery => u64::MAX,
+            Budget::Sealing => self.limit,
         };
-        let limit = self.limit.saturating_add(reserve);
         let fits = |allocated: u64| allocated.checked_add(bytes).filter(|all| *all <= limit);
         self.allocated.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fits).is_ok()
     }
 
-    /// Memory for a segment: used before, or fresh. All chains are empty. `store_full` when the bound is reached.
-    pub(crate) fn take(&self, shape: Shape, budget: Budget) -> Result<Buffers> {
-        let used = if shape == self.usual { lock(&self.kept).pop() } else { None };
-        if let Some(mut buffers) = used {
-            // Only heads must be empty: everything else is written before it is read.
-            buffers.heads.iter_mut().for_each(Links::clear);
-            return Ok(buffers);
+    /// Counts memory in that is taken beside segments, if the bound allows it.
+    pub(crate) fn reserve(&self, bytes: u64) -> bool {
+        self.count_in(bytes, bytes, Budget::Sealing)
+    }
+
+    /// Counts out what was counted in by [`Pool::reserve`] and is free again, or was not needed.
+    pub(crate) fn count_out(&self, bytes: u64) {
+        self.allocated.fetch_sub(bytes, Ordering::SeqCst);
+    }
+
+    /// Memory for a segment and its chains, which are empty: used before, or fresh. `store_full` when the bound is
+    /// reached.
+    pub(crate) fn take(&self, shape: Shape, budget: Budget) -> Result<(Buffers, Tables)> {
+        let whole = Buffers::size(shape) + Tables::size(shape.events);
+        let used = if shape == self.usual { lock(&self.kept).buffers.pop() } else { None };
+        let buffers = match used {
+            Some(buffers) => buffers,
+            None => self.fresh((budget, whole), Buffers::bytes, || Buffers::new(shape))?,
+        };
+        let used = if shape.events == self.usual.events { lock(&self.kept).tables.pop() } else { None };
+        let tables =
+            used.map_or_else(|| self.fresh((budget, whole), Tables::bytes, || Tables::new(shape.events)), Ok);
+        match tables {
+            Ok(tables) => Ok((buffers, tables)),
+            Err(error) => {
+                self.give(shape, buffers);
+                Err(error)
+            }
         }
-        let buffers = Buffers::new(shape)?;
-        let bytes = buffers.all_bytes();
+    }
+
+    /// Fresh memory, counted in.
+    fn fresh<T>(
+        &self,
+        (budget, whole): (Budget, u64),
+        bytes: impl Fn(&T) -> usize,
+        make: impl Fn() -> Result<T>,
+    ) -> Result<T> {
+        let memory = make()?;
+        let bytes = bytes(&memory) as u64;
         // What waits for reuse makes way for what is needed now.
-        while !self.count_in(bytes, budget) {
-            let Some(unused) = lock(&self.kept).pop() else { return Err(self.full(bytes)) };
-            self.allocated.fetch_sub(unused.all_bytes(), Ordering::SeqCst);
+        while !self.count_in(bytes, whole, budget) {
+            let unused = {
+                let mut kept = lock(&self.kept);
+                let buffers = kept.buffers.pop();
+                let tables = if buffers.is_none() { kept.tables.pop() } else { None };
+                (buffers, tables)
+            };
+            match unused {
+                (Some(buffers), _) => self.count_out(buffers.bytes() as u64),
+                (_, Some(tables)) => self.count_out(tables.bytes() as u64),
+                (None, None) => return Err(self.full(bytes)),
+            }
         }
-        Ok(buffers)
+        Ok(memory)
+    }
+
+    /// Sees to it that memory for a segment is at hand and touched, if the bound allows it. The caller has time.
+    pub(crate) fn prepare(&self) {
+        let (no_buffers, no_tables) = {
+            let kept = lock(&self.kept);
+            (kept.buffers.is_empty(), kept.tables.is_empty())
+        };
+        if no_buffers
+            && let Ok(mut buffers) = Buffers::new(self.usual)
+            && self.count_in(buffers.bytes() as u64, 0, Budget::Usual)
+        {
+            buffers.touch();
+            self.give(self.usual, buffers);
+        }
+        if no_tables
+            && let Ok(tables) = Tables::new(self.usual.events)
+            && self.count_in(tables.bytes() as u64, 0, Budget::Usual)
+        {
+            self.give_tables(tables);
+        }
     }
 
     /// Takes memory back.
     pub(crate) fn give(&self, shape: Shape, buffers: Buffers) {
         if shape == self.usual {
             let mut kept = lock(&self.kept);
-            if kept.len() < KEPT {
-                kept.push(buffers);
+            if kept.buffers.len() < KEPT {
+                kept.buffers.push(buffers);
                 drop(kept);
                 self.freed.tell();
                 return;
             }
         }
-        self.allocated.fetch_sub(buffers.all_bytes(), Ordering::SeqCst);
+        self.count_out(buffers.bytes() as u64);
         drop(buffers);
+        self.freed.tell();
+    }
+
+    /// Takes the memory of chains back, and clears it.
+    pub(crate) fn give_tables(&self, mut tables: Tables) {
+        if tables.events == self.usual.events {
+            tables.clear();
+            let mut kept = lock(&self.kept);
+            if kept.tables.len() < KEPT {
+                kept.tables.push(tables);
+                drop(kept);
+                self.freed.tell();
+                return;
+            }
+        }
+        self.count_out(tables.bytes() as u64);
+        drop(tables);
         self.freed.tell();
     }
 
@@ -187,8 +326,8 @@ impl Pool {
     }
 
     /// Bytes that wait for reuse.
-    pub(crate) fn bytes(&self) -> usize {
-        lock(&self.kept).iter().map(|buffers| buffers.bytes().0 + buffers.bytes().1).sum()
+    pub(crate) fn bytes(&self) -> u64 {
+        lock(&self.kept).bytes()
     }
 }
 

@@ -11,19 +11,23 @@
 //!   release store of `committed`. Readers load it with acquire and make references only to what lies below, so
 //!   that no reference to unpublished bytes ever exists.
 //! - `offsets[i]` is a multiple of 8 and a whole record of `length` bytes lies there inside the arena.
-//! - Chains (`heads`, `next`) are atomics and may be followed past what is published: `next[i] < i + 1` always
-//!   (indexes are stored plus one, 0 ends a chain), so that every walk ends; readers skip indexes that they may
-//!   not read yet.
+//! - `compact` is set, once and for good, before `chained` is emptied: whoever finds no chains finds the compact
+//!   indexes. It is set only when the segment gets no more events.
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
+use super::chains::Chained;
+use super::compact::Compact;
+use super::filter::Filters;
+use super::hash::Hash;
+use super::hits::Hits;
 use super::names::Names;
 use super::record::{AT_CONFIG_VERSION, AT_EVENT_ID, AT_SEQ, Draft, HEADER, Record};
 use super::recycle::{Budget, Buffers, Pool};
 use super::retention::Dead;
 use crate::error::Result;
-use crate::runtime::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::runtime::sync::{self, AtomicU32, AtomicU64, Ordering, Switch};
 
 /// How large segments are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +49,14 @@ impl Shape {
 pub(crate) struct Shared {
     pub(crate) names: Names,
     pub(crate) pool: Pool,
+    pub(crate) hash: Hash,
+    pub(crate) filters: Filters,
+}
+
+impl Shared {
+    pub(crate) fn new(names: Names, pool: Pool, hash: Hash, usual: Shape) -> Self {
+        Self { names, pool, hash, filters: Filters::new(usual.events) }
+    }
 }
 
 /// Which index.
@@ -54,6 +66,10 @@ pub(crate) enum Index {
     EventId,
     Type,
     Parent,
+    /// Only once the segment is full.
+    Node,
+    /// Only once the segment is full.
+    Pid,
 }
 
 /// A segment, as readers see it.
@@ -68,6 +84,10 @@ pub(crate) struct Segment {
     shape: Shape,
     /// Present until `drop` gives it back.
     buffers: Option<Buffers>,
+    /// The indexes until it is sealed.
+    chained: Switch<Chained>,
+    /// The indexes from then on.
+    compact: OnceLock<Compact>,
     /// Which events retention has removed one by one; made on first need.
     pub(crate) dead: OnceLock<Dead>,
     /// When it was read last, as the pool counts reads; 0 where that does not matter.
@@ -106,7 +126,8 @@ impl Segment {
         record: usize,
     ) -> Result<Writer> {
         let shape = Shape { bytes: usual.bytes.max(record), ..usual };
-        let buffers = shared.pool.take(shape, budget)?;
+        let (buffers, tables) = shared.pool.take(shape, budget)?;
+        let chained = sync::Arc::new(Chained::new(tables, Arc::clone(shared)));
         let segment = Arc::new(Self {
             committed: AtomicU32::new(0),
             disorder: AtomicU32::new(u32::MAX),
@@ -116,11 +137,13 @@ impl Segment {
             max_id: AtomicU64::new(0),
             shape,
             buffers: Some(buffers),
+            chained: Switch::new(sync::Arc::clone(&chained)),
+            compact: OnceLock::new(),
             dead: OnceLock::new(),
             last_read: AtomicU64::new(shared.pool.read_now()),
             shared: Arc::clone(shared),
         });
-        Ok(Writer { segment, staged: 0, used: 0, last_time: i64::MIN })
+        Ok(Writer { segment, chained, staged: 0, used: 0, last_time: i64::MIN })
     }
 
     /// Notes that somebody reads it.
@@ -189,18 +212,60 @@ impl Segment {
         (self.min_id.load(Ordering::Relaxed), self.max_id.load(Ordering::Relaxed))
     }
 
-    /// The indexes whose key may have this hash, newest first, published or not.
-    pub(crate) fn chain(&self, index: Index, hash: u64) -> Chain<'_> {
-        let Some(buffers) = &self.buffers else { return Chain { next: &[], at: 0 } };
-        let (heads, next) = buffers.index(index);
-        let at = head(heads, hash).map_or(0, |head| head.load(Ordering::Acquire));
-        Chain { next, at }
+    /// The events of this key, and perhaps some others, published or not. `None` if the segment has no such index
+    /// yet: each event must be looked at. The key of a type or node is its number, that of an id the id, that of a
+    /// parent, correlation id or pid its hash.
+    pub(crate) fn hits(&self, index: Index, key: u64) -> Option<Hits> {
+        if let Some(stretch) = self.stretch(index, key) {
+            return Some(Hits::stretch(index, key, stretch));
+        }
+        if matches!(index, Index::Node | Index::Pid) {
+            return None;
+        }
+        let Some(chained) = self.chained.load() else {
+            // It has been sealed since we looked.
+            return self.stretch(index, key).map(|stretch| Hits::stretch(index, key, stretch));
+        };
+        let at = chained.begin(index, if index == Index::EventId { self.shared.hash.id(key) } else { key });
+        Some(Hits::chain(index, key, chained, at))
     }
 
-    /// Goes on with a walk at [`Chain::position`].
-    pub(crate) fn resume(&self, index: Index, at: u32) -> Chain<'_> {
-        let next = self.buffers.as_ref().map_or(&[][..], |buffers| buffers.index(index).1);
-        Chain { next, at }
+    fn stretch(&self, index: Index, key: u64) -> Option<(u32, u32)> {
+        self.compact.get().map(|compact| compact.stretch(index, key, self.shared.hash))
+    }
+
+    /// The event at a place of a compact index, unless it has another key.
+    pub(super) fn listed(&self, index: Index, key: u64, place: u32) -> Option<u32> {
+        self.compact.get()?.at(index, key, place, self.shared.hash)
+    }
+
+    /// The compact indexes, once it has been sealed.
+    pub(crate) fn compact(&self) -> Option<&Compact> {
+        self.compact.get()
+    }
+
+    /// Replaces the chains by indexes that were built from the segment, which gets no more events.
+    pub(super) fn seal(&self, compact: Compact) {
+        if self.compact.set(compact).is_ok() {
+            self.chained.clear();
+        }
+    }
+
+    /// Where the offset of an event is read, for a prefetch.
+    pub(crate) fn offset_address(&self, index: u32) -> Option<*const u8> {
+        let buffers = self.buffers.as_ref()?;
+        Some(buffers.offsets.as_ptr().wrapping_add(index as usize).cast())
+    }
+
+    /// Where a published record begins.
+    pub(crate) fn record_address(&self, index: u32) -> Option<*const u8> {
+        let buffers = self.buffers.as_ref()?;
+        if index >= self.committed() {
+            return None;
+        }
+        // SAFETY: `index` is below `committed`, loaded with acquire: its offset is written and never changes.
+        let offset = unsafe { *buffers.offsets.as_ptr().add(index as usize) };
+        Some(buffers.arena.as_ptr().cast::<u8>().wrapping_add(offset as usize))
     }
 
     /// How many of the first `n` events have a sequence number below `seq`.
@@ -233,53 +298,32 @@ impl Segment {
 
     /// Bytes allocated for records and columns, and for indexes.
     pub(crate) fn bytes(&self) -> (usize, usize) {
-        self.buffers.as_ref().map_or((0, 0), Buffers::bytes)
+        let indexes = match self.compact.get() {
+            Some(compact) => compact.bytes(),
+            None => self.chained.load().map_or(0, |chained| chained.bytes()),
+        };
+        (self.buffers.as_ref().map_or(0, Buffers::bytes), indexes)
     }
 }
 
 impl Drop for Segment {
     fn drop(&mut self) {
+        if let Some(compact) = self.compact.take() {
+            if let Some(column) = compact.marks.column {
+                self.shared.filters.release(column);
+            }
+            self.shared.pool.count_out(compact.bytes() as u64);
+        }
         if let Some(buffers) = self.buffers.take() {
             self.shared.pool.give(self.shape, buffers);
         }
     }
 }
 
-fn head(heads: &[AtomicU32], hash: u64) -> Option<&AtomicU32> {
-    heads.get(hash as usize & (heads.len().wrapping_sub(1)))
-}
-
-/// Spreads an id over the heads of its index.
-pub(crate) fn id_hash(id: u64) -> u64 {
-    id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32
-}
-
-/// A walk along one chain.
-pub(crate) struct Chain<'a> {
-    next: &'a [AtomicU32],
-    at: u32,
-}
-
-impl Chain<'_> {
-    /// Where the walk stands, to go on from later.
-    pub(crate) fn position(&self) -> u32 {
-        self.at
-    }
-}
-
-impl Iterator for Chain<'_> {
-    type Item = u32;
-
-    fn next(&mut self) -> Option<u32> {
-        let index = self.at.checked_sub(1)?;
-        self.at = self.next.get(index as usize).map_or(0, |next| next.load(Ordering::Acquire));
-        Some(index)
-    }
-}
-
 /// The one who appends to a segment.
 pub(crate) struct Writer {
     segment: Arc<Segment>,
+    chained: sync::Arc<Chained>,
     /// Events written, published or not.
     staged: u32,
     /// Bytes of the arena that are taken.
@@ -345,11 +389,11 @@ impl Writer {
         lower(&segment.min_time, ordered(draft.timestamp));
         raise(&segment.max_time, ordered(draft.timestamp));
         if draft.correlation.is_some() {
-            buffers.link(Index::Correlation, correlation_hash, index);
+            self.chained.link(Index::Correlation, correlation_hash, index);
         }
-        buffers.link(Index::Type, u64::from(draft.type_id), index);
+        self.chained.link(Index::Type, u64::from(draft.type_id), index);
         if draft.parent_id != 0 {
-            buffers.link(Index::Parent, id_hash(draft.parent_id), index);
+            self.chained.link(Index::Parent, segment.shared.hash.id(draft.parent_id), index);
         }
         Some(index)
     }
@@ -387,7 +431,7 @@ impl Writer {
         }
         lower(&segment.min_id, event_id);
         raise(&segment.max_id, event_id);
-        buffers.link(Index::EventId, id_hash(event_id), index);
+        self.chained.link(Index::EventId, segment.shared.hash.id(event_id), index);
     }
 
     /// Makes everything staged and finished visible.
@@ -425,16 +469,6 @@ impl Buffers {
             std::slice::from_raw_parts(start, length as usize)
         }
     }
-
-    /// Puts an index at the head of its chain.
-    fn link(&self, index: Index, hash: u64, at: u32) {
-        let (heads, next) = self.index(index);
-        if let (Some(head), Some(next)) = (head(heads, hash), next.get(at as usize)) {
-            next.store(head.load(Ordering::Relaxed), Ordering::Relaxed);
-            // Release: whoever finds this index through the head also finds where the chain goes on.
-            head.store(at + 1, Ordering::Release);
-        }
-    }
 }
 
 #[cfg(all(test, not(loom)))]
@@ -445,7 +479,7 @@ mod tests {
     const SHAPE: Shape = Shape { events: 4, bytes: 1024 };
 
     fn shared() -> Arc<Shared> {
-        Arc::new(Shared { names: Names::new().unwrap(), pool: Pool::new(SHAPE) })
+        Arc::new(Shared::new(Names::new().unwrap(), Pool::new(SHAPE), Hash::seeded(1), SHAPE))
     }
 
     fn draft(data: &[u8]) -> Draft<'_> {

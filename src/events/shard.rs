@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 
-use super::segment::{Index, Segment, Writer, id_hash};
+use super::compact::Marks;
+use super::filter::Kind;
+use super::segment::{Index, Segment, Shared, Writer};
 use crate::runtime::sync::{Mutex, MutexGuard, lock};
 
 /// What is known about a segment that gets no more events, so that searches need not touch its memory.
@@ -35,12 +37,15 @@ impl Bounds {
 #[derive(Clone)]
 pub(crate) struct Entry {
     pub(crate) segment: Arc<Segment>,
+    /// Once it gets no more events.
     sealed: Option<Bounds>,
+    /// Once it has its compact indexes.
+    pub(crate) marks: Option<Marks>,
 }
 
 impl Entry {
     pub(crate) fn new(segment: Arc<Segment>) -> Self {
-        Self { segment, sealed: None }
+        Self { segment, sealed: None, marks: None }
     }
 
     /// Where the segment's values lie, as far as published now.
@@ -55,12 +60,22 @@ impl Entry {
     }
 
     /// The newest event of this id that `present` accepts.
-    pub(crate) fn find(&self, id: u64, present: impl Fn(&Segment, u32, u64) -> bool) -> Option<u32> {
+    pub(crate) fn find(
+        &self,
+        id: u64,
+        shared: &Shared,
+        present: impl Fn(&Segment, u32, u64) -> bool,
+    ) -> Option<u32> {
         if !self.may_hold(id, id) {
             return None;
         }
+        let column = self.marks.and_then(|marks| marks.column);
+        let unlikely = |column| !shared.filters.may_hold(column, Kind::EventId, shared.hash.id(id));
+        if column.is_some_and(unlikely) {
+            return None;
+        }
         let segment = &*self.segment;
-        segment.chain(Index::EventId, id_hash(id)).find(|index| {
+        segment.hits(Index::EventId, id)?.newest_first(segment).find(|index| {
             let found = segment.record(*index).filter(|record| record.event_id() == id);
             found.is_some_and(|record| present(segment, *index, record.seq()))
         })
@@ -102,6 +117,31 @@ impl Shard {
         self.list.store(Arc::new(list));
     }
 
+    /// The segments that get no more events and are not sealed yet, oldest first.
+    pub(crate) fn unsealed(&self) -> Vec<Arc<Segment>> {
+        // With the lock no append is half-way: all but the last are final.
+        let list = {
+            let _writer = self.lock();
+            self.segments()
+        };
+        let finals = list.split_last().map_or(&[][..], |(_, finals)| finals);
+        let unsealed = finals.iter().filter(|entry| entry.marks.is_none() && entry.segment.committed() > 0);
+        unsealed.map(|entry| Arc::clone(&entry.segment)).collect()
+    }
+
+    /// Notes what is known of a segment that has been sealed, unless it is no longer listed.
+    pub(crate) fn note_sealed(&self, segment: &Arc<Segment>, marks: Marks) {
+        let _writer = self.lock();
+        let old = self.list.load();
+        let Some(at) = old.iter().position(|entry| Arc::ptr_eq(&entry.segment, segment)) else { return };
+        let mut list = Vec::clone(&old);
+        if let Some(entry) = list.get_mut(at) {
+            entry.sealed = Bounds::read(segment);
+            entry.marks = Some(marks);
+        }
+        self.list.store(Arc::new(list));
+    }
+
     /// Takes the segments that `gone` names off the list, never the active one, and returns them.
     pub(crate) fn retire(&self, gone: impl Fn(&Entry) -> bool) -> Vec<Entry> {
         let _writer = self.lock();
@@ -119,13 +159,13 @@ impl Shard {
     pub(crate) fn find(
         &self,
         id: u64,
+        shared: &Shared,
         present: impl Fn(&Segment, u32, u64) -> bool,
     ) -> Option<(Arc<Segment>, u32)> {
         let segments = self.segments();
-        segments
-            .iter()
-            .rev()
-            .find_map(|entry| entry.find(id, &present).map(|index| (Arc::clone(&entry.segment), index)))
+        segments.iter().rev().find_map(|entry| {
+            entry.find(id, shared, &present).map(|index| (Arc::clone(&entry.segment), index))
+        })
     }
 }
 

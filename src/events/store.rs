@@ -11,6 +11,7 @@ use super::cursor::Cursor;
 use super::disk::{Disk, Recovered};
 use super::durability::Level;
 use super::frontier::{FIRST_SEQ, Frontier};
+use super::hash::Hash;
 use super::ids::Ids;
 use super::model::{ACCEPTED, CRASH_SAFE, DROPPED, EventRef, EventType, NewEvent, Receipt, TypeId};
 use super::names::Names;
@@ -18,9 +19,11 @@ use super::options::{Cleanup, EventStoreOptions};
 use super::overflow::{Overflow, Refusal, Room};
 use super::plan::{self, Plan, Planned};
 use super::query::Query;
+use super::random;
 use super::record::{Draft, FLAG_CONFIG, FLAG_FIRST, FLAG_LAST};
 use super::recycle::{Budget, Pool};
 use super::retention::{Reason, Retention, is_dead};
+use super::seal::Sealing;
 use super::segment::{Segment, Shape, Shared, Writer};
 use super::shard::{Shard, of_this_thread};
 use super::stats::EventStats;
@@ -63,6 +66,7 @@ pub struct EventStore {
     pub(super) ids: Ids,
     pub(super) retention: Retention,
     pub(super) shared: Arc<Shared>,
+    pub(super) sealing: Sealing,
     pub(super) shape: Shape,
     pub(super) clock: AnchoredClock,
     pub(super) tails: Arc<Tails>,
@@ -149,12 +153,14 @@ impl EventStore {
         let pool = Pool::bounded(shape, options.max_memory_bytes, options.cleanup == Cleanup::Lru);
         let freed = Arc::clone(&pool.freed);
         let room = Room::new(options.overflow, options.block_timeout, options.max_events, freed);
+        let hash_seed = recovered.as_ref().map_or_else(random::word, |read| read.manifest.hash_seed);
         let mut store = Self {
             shards: (0..shards).map(|_| Shard::new()).collect(),
             frontier: Frontier::new(shards),
             ids: Ids::new(),
             retention: Retention::new(room),
-            shared: Arc::new(Shared { names: Names::new()?, pool }),
+            shared: Arc::new(Shared::new(Names::new()?, pool, Hash::seeded(hash_seed), shape)),
+            sealing: Sealing::new(),
             shape,
             clock,
             tails: Arc::new(Tails::new()),
@@ -377,7 +383,7 @@ impl EventStore {
         let claim = self.retention.room.claim(1, manner == Manner::Reserved).ok_or(Refusal::Full)?;
         let number = of_this_thread(self.shards.len());
         let shard = self.shards.get(number).ok_or_else(no_shard)?;
-        let mut rotated = false;
+        let (mut rotated, mut full) = (false, false);
         let receipt = {
             let mut active = shard.lock();
             // Read under the lock, so that events of a shard are in the order of their own timestamps.
@@ -391,7 +397,7 @@ impl EventStore {
                 let budget = if manner == Manner::Reserved { Budget::Reserved } else { Budget::Usual };
                 let fresh = Segment::create_within(budget, &self.shared, self.shape, draft.length())?;
                 shard.extend(std::slice::from_ref(&fresh));
-                rotated = true;
+                (rotated, full) = (true, active.is_some());
                 active.insert(fresh).stage(&draft, hash)
             };
             let (Some(writer), Some(index)) = (active.as_mut(), index) else { return Err(no_shard().into()) };
@@ -410,6 +416,9 @@ impl EventStore {
         }
         if rotated || (manner == Manner::Reserved && self.retention.room.beyond_ceiling()) {
             self.retention.make_room(&self.shards, &self.frontier);
+        }
+        if full {
+            self.sealing.tell();
         }
         Ok(receipt)
     }
@@ -440,7 +449,7 @@ impl EventStore {
     }
 
     pub(super) fn correlation_hash(&self, event: &NewEvent<'_>) -> u64 {
-        event.correlation_id.map_or(0, |id| self.shared.names.hash(id))
+        event.correlation_id.map_or(0, |id| self.shared.hash.bytes(id))
     }
 
     pub(super) fn version(&self) -> u64 {
@@ -463,7 +472,7 @@ impl EventStore {
     pub(super) fn holds(&self, id: u64) -> Result<Option<EventRef>> {
         let low = self.low();
         let present = |segment: &Segment, index, seq| seq >= low && !is_dead(segment, index);
-        let mut found = self.shards.iter().find_map(|shard| shard.find(id, present));
+        let mut found = self.shards.iter().find_map(|shard| shard.find(id, &self.shared, present));
         if found.is_none()
             && let Some(disk) = &self.disk
         {
@@ -523,7 +532,7 @@ impl EventStore {
 
     fn plan(&self, query: &Query) -> Result<(Planned, Plan)> {
         let unread = self.disk.as_ref().is_some_and(|disk| !disk.archive.segments().is_empty());
-        let asked = plan::Asked::new(query, &self.shared.names, unread)?;
+        let asked = plan::Asked::new(query, &self.shared, unread)?;
         let plan = |window| asked.plan(window, &self.shards);
         let (planned, mut plan) = self.retention.look(&self.shards, &self.frontier, plan);
         // The list is read after memory's mark was: what left memory since is in it, and below the mark.
@@ -590,7 +599,7 @@ impl EventStore {
         }
         let before = self.retention.settle(shards, frontier).evicted;
         let target = pool.limit() / 8 * 7;
-        while pool.allocated().saturating_sub(pool.bytes() as u64) > target {
+        while pool.allocated().saturating_sub(pool.bytes()) > target {
             let removed = match self.options.cleanup {
                 Cleanup::Oldest => self.retention.evict_oldest(shards, frontier),
                 Cleanup::Lru => self.retention.evict_least_read(shards, frontier),
@@ -615,9 +624,10 @@ impl EventStore {
                 index += indexes as u64;
             }
         }
+        index += self.shared.filters.bytes();
         let stored = books.next - FIRST_SEQ;
         let events = books.present + books.elsewhere - self.hidden();
-        let pooled = self.shared.pool.bytes() as u64;
+        let pooled = self.shared.pool.bytes();
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let (refused, dropped_newest, repeated) =
             (read(&self.refused), read(&self.dropped_newest), read(&self.repeated));

@@ -6,14 +6,14 @@ use std::sync::TryLockError;
 #[cfg(not(loom))]
 #[allow(unused_imports, reason = "the set is the same for both, whichever part of it is in use")]
 pub(crate) use std::sync::{
-    Condvar, Mutex, MutexGuard,
+    Arc, Condvar, Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
 };
 
 #[cfg(loom)]
 #[allow(unused_imports, reason = "as above")]
 pub(crate) use loom::sync::{
-    Condvar, Mutex, MutexGuard,
+    Arc, Condvar, Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
 };
 
@@ -86,5 +86,44 @@ impl<T> UnsafeCell<T> {
     /// Hands a pointer for writing to `f`.
     pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
         self.0.with_mut(f)
+    }
+}
+
+/// A shared value that is there at first and taken away once: readers take it along without a lock. Under loom a
+/// lock stands in for the library, whose own steps loom does not see.
+pub(crate) struct Switch<T>(#[cfg(not(loom))] arc_swap::ArcSwapOption<T>, #[cfg(loom)] Mutex<Option<Arc<T>>>);
+
+#[cfg(not(loom))]
+impl<T> Switch<T> {
+    pub(crate) fn new(value: Arc<T>) -> Self {
+        Self(arc_swap::ArcSwapOption::new(Some(value)))
+    }
+
+    /// The value, if it is still there.
+    pub(crate) fn load(&self) -> Option<Arc<T>> {
+        self.0.load_full()
+    }
+
+    /// Takes it away. Those who have it keep it.
+    pub(crate) fn clear(&self) {
+        self.0.store(None);
+    }
+}
+
+#[cfg(loom)]
+impl<T> Switch<T> {
+    pub(crate) fn new(value: Arc<T>) -> Self {
+        Self(Mutex::new(Some(value)))
+    }
+
+    /// The value, if it is still there.
+    pub(crate) fn load(&self) -> Option<Arc<T>> {
+        lock(&self.0).clone()
+    }
+
+    /// Takes it away. Those who have it keep it.
+    pub(crate) fn clear(&self) {
+        let gone = lock(&self.0).take();
+        drop(gone);
     }
 }

@@ -35,6 +35,7 @@ enum Step {
     Append { spec: Spec, elsewhere: bool },
     Batch { specs: Vec<Spec>, bad: Option<usize>, elsewhere: bool },
     Prune(i64),
+    Seal,
     Find(Query),
     Get(u64),
     Generate,
@@ -89,6 +90,7 @@ impl Model {
         let same = stored.kind == spec.kind
             && spec.time.is_none_or(|time| time == stored.time)
             && stored.correlation == spec.correlation
+            && (stored.parent, stored.node, stored.pid) == (spec.parent, spec.node, spec.pid)
             && stored.data == data(spec);
         (same && self.bounds.on_duplicate == OnDuplicate::Return).then_some(stored)
     }
@@ -292,6 +294,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (prop::collection::vec(spec(), 0..12), prop::option::weighted(0.2, 0_usize..12), any::<bool>())
             .prop_map(|(specs, bad, elsewhere)| Step::Batch { specs, bad, elsewhere }),
         1 => (900_i64..1_400).prop_map(Step::Prune),
+        2 => Just(Step::Seal),
         6 => query().prop_map(Step::Find),
         2 => (1_u64..90).prop_map(Step::Get),
         1 => Just(Step::Generate),
@@ -442,6 +445,9 @@ fn history(bounds: Bounds, max: usize, shards: usize, segment_events: u32, steps
                 batch(&mut model, &store, &specs, bad, elsewhere, (now, stamp));
             }
             Step::Prune(time) => assert_eq!(store.prune_before(time).unwrap(), model.prune(time)),
+            Step::Seal => {
+                store.seal_pending();
+            }
             Step::Find(query) => {
                 let expected = model.find(&query);
                 assert_eq!(

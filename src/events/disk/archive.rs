@@ -13,7 +13,7 @@ use super::super::names::Names;
 use super::super::record::{Draft, Record};
 use super::super::recycle::Budget;
 use super::super::retention::{Dead, is_dead};
-use super::super::segment::{Index, Segment, Shape, Shared, Writer, id_hash};
+use super::super::segment::{Index, Segment, Shape, Shared, Writer};
 use super::Disk;
 use super::manifest::{Prune, SegmentRow, identity};
 use crate::error::{Code, Error, Result};
@@ -239,7 +239,8 @@ impl Disk {
                 continue;
             }
             let segment = self.load(sealed)?;
-            for index in segment.chain(Index::EventId, id_hash(id)) {
+            let Some(mut hits) = segment.hits(Index::EventId, id) else { continue };
+            while let Some(index) = hits.newest(&segment) {
                 let found = segment.record(index).filter(|record| record.event_id() == id);
                 if found.is_some_and(|record| record.seq() >= low && !is_dead(&segment, index)) {
                     return Ok(Some((segment, index)));
@@ -270,7 +271,7 @@ pub(crate) fn restage<'n>(
         pid: record.pid(),
         data: record.data(),
     };
-    let hash = draft.correlation.map_or(0, |id| shared.names.hash(id));
+    let hash = draft.correlation.map_or(0, |id| shared.hash.bytes(id));
     let staged = writer.stage(&draft, hash);
     let index = staged.ok_or_else(|| {
         Error::new(Code::InternalError, "a segment from a file has more events than its row says")

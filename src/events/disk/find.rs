@@ -72,11 +72,11 @@ impl Planned {
         self.files.sort_by_key(|file| Reverse(file.edge));
         self.filter.seqs.0 = self.filter.seqs.0.min(from);
         self.filter.seqs.1 = self.filter.seqs.1.max(to);
-        if let (Access::Scan, false, Some(chains)) =
-            (&self.filter.access, self.files.is_empty(), self.chains.take())
+        if let (Access::Scan, false, Some(index)) =
+            (&self.filter.access, self.files.is_empty(), self.elsewhere.take())
         {
             // What is not in memory is not estimated: an index cannot be worse there by much, a scan can.
-            self.filter.access = chains;
+            self.filter.access = index;
         }
         self
     }

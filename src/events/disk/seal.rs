@@ -234,7 +234,7 @@ impl EventStore {
     pub(crate) fn demote(&self, disk: &Disk) -> bool {
         let pool = &self.shared.pool;
         let target = pool.limit() / 8 * 6;
-        let used = || pool.allocated().saturating_sub(pool.bytes() as u64);
+        let used = || pool.allocated().saturating_sub(pool.bytes());
         let mut demoted = false;
         while used() > target {
             if !disk.archive.unload_one() && !self.demote_one(disk) {

@@ -1,0 +1,129 @@
+//! What happens behind the appends: a segment that is full gets its compact indexes and filters, the memory of its
+//! chains goes back, and memory for the next segments is prepared.
+//!
+//! Nobody waits for it. Until a segment is sealed its chains find its events; where nobody calls
+//! [`EventStore::seal_pending`], or the worker that does has failed, a store goes on with chains, which take some 25
+//! bytes an event and do not find events by node or pid. Under a memory bound a segment is sealed when there is
+//! room for its new indexes beside its chains.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::compact::Compact;
+use super::overflow::Signal;
+use super::segment::Segment;
+use super::shard::Shard;
+use super::store::EventStore;
+use crate::runtime::deadline::Deadline;
+use crate::runtime::supervisor::StopToken;
+use crate::runtime::sync::{Mutex, lock};
+
+/// How long the worker waits for news at most: it loses nothing by looking again.
+const LOOK_AGAIN: Duration = Duration::from_mins(10);
+
+/// Starts the worker; whether it was started.
+type Starter = Box<dyn Fn() -> bool + Send + Sync>;
+
+/// Who seals, and how they hear of it.
+pub(super) struct Sealing {
+    /// Tells that a segment is full.
+    full: Arc<Signal>,
+    /// Held while sealing: one at a time is enough.
+    busy: Mutex<()>,
+    starter: Mutex<Option<Starter>>,
+    /// Whether the worker is yet to be started.
+    waiting: AtomicBool,
+}
+
+impl Sealing {
+    pub(super) fn new() -> Self {
+        Self {
+            full: Arc::new(Signal::new()),
+            busy: Mutex::new(()),
+            starter: Mutex::new(None),
+            waiting: AtomicBool::new(false),
+        }
+    }
+
+    /// A segment is full. The first time starts the worker.
+    pub(super) fn tell(&self) {
+        self.full.tell();
+        if self.waiting.load(Ordering::Acquire) {
+            self.start();
+        }
+    }
+
+    #[cold]
+    fn start(&self) {
+        let mut starter = lock(&self.starter);
+        // A starter that could not is asked again when the next segment is full.
+        if starter.as_ref().is_some_and(|start| start()) {
+            *starter = None;
+            self.waiting.store(false, Ordering::Release);
+        }
+    }
+}
+
+impl EventStore {
+    /// Seals the segments that are full: builds their compact indexes and gives the memory of their chains back;
+    /// how many it sealed. Any thread may call it at any time, beside appends and queries, which do not wait for
+    /// it. An instance has a worker that does.
+    pub fn seal_pending(&self) -> u64 {
+        let _busy = lock(&self.sealing.busy);
+        let mut sealed = 0;
+        for shard in &self.shards {
+            let unsealed = shard.unsealed();
+            sealed += unsealed.iter().take_while(|segment| self.seal(shard, segment)).count() as u64;
+        }
+        sealed
+    }
+
+    /// Whether there was room for it.
+    fn seal(&self, shard: &Shard, segment: &Arc<Segment>) -> bool {
+        let (pool, filters) = (&self.shared.pool, &self.shared.filters);
+        let most = Compact::most_bytes(segment.committed()) as u64;
+        if !pool.reserve(most) {
+            return false;
+        }
+        let (mut compact, sides) = Compact::build(segment, self.shared.hash, filters);
+        pool.count_out(most - compact.bytes() as u64);
+        // Without a column the segment is looked at in every search, which finds the same.
+        let most = filters.most_bytes() as u64;
+        if pool.reserve(most) {
+            let claimed = filters.claim(&sides);
+            pool.count_out(most - claimed.map_or(0, |(_, allocated)| allocated));
+            compact.marks.column = claimed.map(|(column, _)| column);
+        }
+        let marks = compact.marks;
+        segment.seal(compact);
+        shard.note_sealed(segment, marks);
+        true
+    }
+
+    /// Has this called, once, when a segment is full for the first time; `false` asks for another call later.
+    pub(crate) fn on_first_full(&self, start: impl Fn() -> bool + Send + Sync + 'static) {
+        *lock(&self.sealing.starter) = Some(Box::new(start));
+        self.sealing.waiting.store(true, Ordering::Release);
+    }
+
+    /// The worker: seals what is full and prepares memory, until it is told to stop.
+    pub(crate) fn keep_sealing(&self, stop: &StopToken) {
+        let full = Arc::clone(&self.sealing.full);
+        stop.on_stop(move || full.tell());
+        loop {
+            let moment = self.sealing.full.moment();
+            if stop.is_stopped() {
+                return;
+            }
+            self.prepare_memory();
+            self.seal_pending();
+            self.sealing.full.wait(moment, Deadline::after(LOOK_AGAIN));
+        }
+    }
+
+    /// Has memory for the next segment at hand, so that no append waits for the kernel to provide it.
+    pub(crate) fn prepare_memory(&self) {
+        self.shared.pool.prepare();
+    }
+}
