@@ -43,6 +43,7 @@ mod capi {
         "config",
         "watch",
         "event",
+        "durability",
         "query",
         "summary",
         "trace",

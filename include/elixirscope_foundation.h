@@ -30,16 +30,17 @@
  * The header is for C99, C11, C++11 and later; 64-bit Linux only. The number at the end of the shared
  * library's name is the ABI: ESF_CHECK_VERSION() tells whether the library in use has the one that a program
  * was compiled for. Names that begin with esf__ (two underscores) are none of it. The library stays mapped
- * after dlclose. It starts a thread only for a callback that was asked for, and touches no signal handler,
- * environment variable or logger.
+ * after dlclose. It starts a thread only for a callback that was asked for, a bound on age or memory, or files,
+ * and touches no signal handler, environment variable or logger.
  *
  * Status and errors
  * -----------------
  * Nearly every function answers an esf_status: ESF_OK (0), another outcome below 100 (ESF_DONE, ESF_AGAIN,
  * ESF_TIMED_OUT, ESF_GAP), or the number of an error from 1000 on. Results go through the trailing out_
  * parameters, which are written only when the call succeeds, unless its description says otherwise. A call that
- * fails has changed nothing. Functions whose last parameter is `esf_error **err` store details of a failure there;
- * NULL says that nobody wants them. Beyond the errors that are listed with a function, each may answer
+ * fails has changed nothing, unless it says that the disk would not take what is stored in memory. Functions whose
+ * last parameter is `esf_error **err` store details of a failure there; NULL says that nobody wants them. Beyond
+ * the errors that are listed with a function, each may answer
  *
  *     ESF_E_NULL_ARGUMENT    a pointer that is needed is NULL
  *     ESF_E_STALE_HANDLE     a handle is closed, of another kind, or not of this library
@@ -463,23 +464,43 @@ esf_status esf_version_into(char *buffer, size_t capacity, size_t *out_needed);
  *       "event_store": {"max_events": 2000000, "overflow_strategy": "drop_oldest", "on_duplicate": "error",
  *                       "block_timeout_ms": 100, "max_memory_mb": 512, "max_age_seconds": 3600,
  *                       "prune_interval_ms": 60000, "cleanup_strategy": "oldest", "shards": 2,
- *                       "max_data_bytes": 1000000},
+ *                       "max_data_bytes": 1000000,
+ *                       "data_dir": "/var/lib/shop", "durability": "group", "sync_interval_ms": 200,
+ *                       "sync_kb": 8192, "max_disk_mb": 4096, "compression": "zstd", "read_only": false},
  *       "telemetry": {"max_series": 100000, "max_series_per_metric": 20000}
  *     }
+ *
+ * What the store keeps in files is said by
+ *
+ *     data_dir          the directory of the files; none: events are in memory only, and no file is touched
+ *     durability        what an append waits for: "volatile", "crash_safe", "interval", "group" (the default) or
+ *                       "strict"; see the section "Durability"
+ *     sync_interval_ms  how old unsynced events become: with "interval" all, else those that nobody waits for
+ *     sync_kb           with "interval", how many KiB are unsynced at most
+ *     max_disk_mb       how many MiB sealed segments take; the oldest events make room. None is no bound
+ *     compression       of sealed segments: "zstd" (the default), "gzip" or "none"
+ *     read_only         reads what is there, beside the process that writes
  */
 
 /** An open instance. */
 typedef struct esf_foundation esf_foundation;
 
+/** What is told how far opening has come: done of total bytes of logs are read. */
+typedef void (*esf_progress_fn)(void *user_data, uint64_t done, uint64_t total);
+
 /**
  * Opens an instance.
  *
- * options is JSON, as this section's introduction shows. No file is touched, and no thread is started unless
- * max_memory_mb or max_age_seconds asks for a clean-up at intervals.
+ * options is JSON, as this section's introduction shows. Without data_dir no file is touched, and no thread is
+ * started unless max_memory_mb or max_age_seconds asks for a clean-up at intervals. With it the directory is
+ * made if need be, what is in it is read (after a crash that takes about a second for each ten million events
+ * that were not sealed), and two threads are started that sync and seal, unless read_only.
  *
  * Errors: ESF_E_FORMAT_ERROR if the options are no JSON; ESF_E_INVALID_INPUT naming an option that does not
  * exist or is wrong; the errors of a configuration value (all violations are in the error's JSON);
- * ESF_E_SERVICE_UNAVAILABLE while another thread makes ready for a fork: try again.
+ * ESF_E_SERVICE_UNAVAILABLE while another thread makes ready for a fork: try again. With data_dir also
+ * ESF_E_LOCKED, whose JSON names the holder; ESF_E_OPERATION_FORBIDDEN for a directory with other files in it;
+ * ESF_E_INCOMPATIBLE_FORMAT, ESF_E_DATA_CORRUPTION, ESF_E_IO_ERROR, ESF_E_NO_SPACE.
  * Threads: any, concurrently.
  * Ownership: the instance is the caller's; close it with esf_foundation_close.
  */
@@ -488,8 +509,25 @@ esf_status esf_foundation_open(esf_str options,
                                esf_error **err);
 
 /**
+ * Opens an instance as esf_foundation_open does, and tells how far it has come.
+ *
+ * callback is run on this thread while the files are read: before each log, and with done equal to total at
+ * the end. After a clean close both are 0; for an instance without files it is not called. It may call anything
+ * but esf_foundation_close and esf_before_fork.
+ *
+ * Errors: as esf_foundation_open; ESF_E_NULL_ARGUMENT without a callback.
+ * Threads: any, concurrently.
+ * Ownership: the instance is the caller's; close it with esf_foundation_close.
+ */
+esf_status esf_foundation_open_with_progress(esf_str options,
+                                             esf_progress_fn callback,
+                                             void *user_data,
+                                             esf_foundation **out_foundation,
+                                             esf_error **err);
+
+/**
  * Closes an instance: waits for the calls that are running on it, then lets its threads finish, for at most
- * deadline_ms milliseconds altogether.
+ * deadline_ms milliseconds altogether. Files are synced and sealed, so that nothing is left to recover.
  *
  * From the start on, other calls answer ESF_E_CLOSING. Afterwards the instance's handle and its config keys,
  * event types and instruments are stale; cursors show the rest of what they found, and subscriptions what is
@@ -497,7 +535,8 @@ esf_status esf_foundation_open(esf_str options,
  *
  * Errors: ESF_E_TIMEOUT if calls were still running at the deadline: the instance stays open;
  * ESF_E_REENTRANT from inside a callback; ESF_E_INVALID_INPUT for a negative deadline. ESF_TIMED_OUT if the
- * instance is closed but threads of it were still finishing at the deadline; err then names them.
+ * instance is closed but threads of it were still finishing at the deadline; err then names them, and what
+ * could not be written to the files (the logs have it, unless the disk would not take it: then it says so).
  * Threads: any; a second close of the same instance answers ESF_E_CLOSING or ESF_E_STALE_HANDLE.
  * Ownership: ends here.
  */
@@ -505,7 +544,8 @@ esf_status esf_foundation_close(esf_foundation *foundation, int64_t deadline_ms,
 
 /**
  * How the instance is doing, as JSON: status, namespace, version, uptime_ms, config, events,
- * telemetry and workers.
+ * telemetry and workers; with files also disk: their numbers, gaps (events that are known to be missing, by
+ * ranges of seq, with the reason), the last_failure of the disk, and recovery, what opening found.
  *
  * Errors: those of the header's introduction.
  * Threads: any, concurrently.
@@ -706,11 +746,13 @@ esf_status esf_config_get_enum_into(const esf_config_key *key,
  *
  * When the call returns, the change is stored as a config_updated event, counted, published to all
  * readers and on its way to subscribers; or, after an error, nothing has changed. out_version may be
- * NULL.
+ * NULL. An instance with files answers when the change and its event, which are one record, have
+ * ESF_LEVEL_DURABLE, whatever its mode; the next instance that opens them has the value again.
  *
  * Errors: ESF_E_CONFIG_UPDATE_FORBIDDEN, ESF_E_CONFIG_PATH_NOT_FOUND, ESF_E_INVALID_PATH,
  * ESF_E_FORMAT_ERROR if the value is no JSON, ESF_E_TYPE_MISMATCH, ESF_E_RANGE_ERROR and the other errors
- * of a value; ESF_E_SERVICE_UNAVAILABLE if the event could not be stored.
+ * of a value; ESF_E_SERVICE_UNAVAILABLE if the event could not be stored. ESF_E_IO_ERROR and ESF_E_NO_SPACE with
+ * context.applied in their JSON say that the change is in force and not on the disk yet.
  * Threads: any, concurrently; updates follow one another.
  * Ownership: nothing to free.
  */
@@ -1050,6 +1092,12 @@ typedef struct esf_event_view {
 /** The event is in memory: every query that starts from now on finds it. */
 #define ESF_LEVEL_ACCEPTED 1u
 
+/** The event is with the operating system: it outlives the process, however that ends. */
+#define ESF_LEVEL_CRASH_SAFE 2u
+
+/** The event is on the disk: it outlives a loss of power. */
+#define ESF_LEVEL_DURABLE 3u
+
 /**
  * Resolves an event type for appending many events of it.
  *
@@ -1073,7 +1121,8 @@ esf_status esf_event_type_resolve(const esf_foundation *foundation,
 esf_status esf_event_type_free(esf_event_type *type);
 
 /**
- * Appends an event. When the call returns, every query that starts from now on finds it.
+ * Appends an event. When the call returns, every query that starts from now on finds it, and it has the level of
+ * the instance's mode (see "Durability").
  *
  * out_receipt may be NULL. When the store is full the instance's overflow_strategy decides: the oldest
  * events make room, or this one is dropped and its receipt says ESF_LEVEL_DROPPED, or the call fails, or it
@@ -1081,8 +1130,10 @@ esf_status esf_event_type_free(esf_event_type *type);
  * answered like the first time.
  *
  * Errors: ESF_E_INVALID_EVENT_TYPE, ESF_E_DATA_TOO_LARGE, ESF_E_INVALID_UTF8 and ESF_E_INVALID_INPUT, each
- * naming the field; ESF_E_DUPLICATE_EVENT_ID; ESF_E_STORE_FULL; ESF_E_RESOURCE_EXHAUSTED.
- * Threads: any, concurrently.
+ * naming the field; ESF_E_DUPLICATE_EVENT_ID; ESF_E_STORE_FULL; ESF_E_RESOURCE_EXHAUSTED. With files also
+ * ESF_E_IO_ERROR and ESF_E_NO_SPACE, after which the event is stored and not as safe as the mode says;
+ * ESF_E_OPERATION_FORBIDDEN if they are read only; ESF_E_FORKED in the child of a fork, whose parent's they are.
+ * Threads: any, concurrently; with files in the modes group and strict it waits for the disk.
  * Ownership: the event is copied.
  */
 esf_status esf_event_append(const esf_foundation *foundation,
@@ -1143,6 +1194,129 @@ esf_status esf_event_get_into(const esf_foundation *foundation,
                               size_t capacity,
                               size_t *out_needed,
                               esf_error **err);
+
+/*
+ * Durability: what an instance with files promises about an event, and how to ask for more or less of it.
+ * =======================================================================================================
+ *
+ * An instance that is opened with event_store.data_dir keeps its events, and the changes of its configuration,
+ * in the files of that directory; the next one that opens the directory has them again. One process at a time
+ * writes there: another is answered ESF_E_LOCKED, and the error's JSON names the holder. With read_only any
+ * number of processes read beside the one that writes, each what was there when it opened.
+ *
+ * An event has a level, and each includes those before it:
+ *
+ *     ESF_LEVEL_ACCEPTED     in memory: every query finds it, and it ends with the process
+ *     ESF_LEVEL_CRASH_SAFE   with the operating system: it outlives the process, however that ends (SIGKILL, too)
+ *     ESF_LEVEL_DURABLE      on the disk: it outlives a loss of power
+ *
+ * event_store.durability is the level at which esf_event_append answers, and how it gets there:
+ *
+ *     "volatile"     no file at all: ESF_LEVEL_ACCEPTED
+ *     "crash_safe"   a copy to a mapped file, at the speed of memory: ESF_LEVEL_CRASH_SAFE. The disk has the
+ *                    events when a segment is full, at closing, and when esf_events_wait_durable asks for it
+ *     "interval"     the same, and no event stays unsynced for longer than sync_interval_ms, nor more than sync_kb
+ *                    of them: ESF_LEVEL_CRASH_SAFE
+ *     "group"        it waits for the disk; one sync serves all threads that wait: ESF_LEVEL_DURABLE. The default
+ *     "strict"       it waits for a sync of its own: ESF_LEVEL_DURABLE
+ *
+ * What an append has answered as durable is there after any crash; a batch is there whole or not at all; events
+ * come back in the order of their seq, and what is missing is named by ranges of seq in the status. When the
+ * disk fails the append says so (ESF_E_IO_ERROR, ESF_E_NO_SPACE): its event is stored all the same, in memory,
+ * context.event_id and context.seq of the error name it, and the library goes on trying until the disk takes
+ * it; do not append it again. docs/durability.md has the promises in full and what they stand on.
+ */
+
+/**
+ * What is called when events have reached a level: status is ESF_OK, or the number of the error that is lent
+ * until the call returns.
+ */
+typedef void (*esf_durable_fn)(void *user_data, esf_status status, const esf_error *error);
+
+/**
+ * Appends an event and answers when it has this level, whatever the instance's mode.
+ *
+ * ESF_LEVEL_ACCEPTED waits for no disk. What an instance without files is asked for beyond that it cannot give: it
+ * accepts the event, and the receipt says ESF_LEVEL_ACCEPTED.
+ *
+ * Errors: as esf_event_append; ESF_E_INVALID_INPUT for a level that is none.
+ * Threads: any, concurrently.
+ * Ownership: the event is copied.
+ */
+esf_status esf_event_append_at(const esf_foundation *foundation,
+                               const esf_event *event,
+                               esf_level level,
+                               esf_receipt *out_receipt,
+                               esf_error **err);
+
+/**
+ * Appends several events, all or none, and answers when all have this level, whatever the instance's mode.
+ *
+ * All events of the array must state the same size. out_receipts is NULL or an array of count receipts.
+ *
+ * Errors: as esf_event_append_batch; ESF_E_INVALID_INPUT for a level that is none.
+ * Threads: any, concurrently.
+ * Ownership: the events are copied.
+ */
+esf_status esf_event_append_batch_at(const esf_foundation *foundation,
+                                     const esf_event *events,
+                                     size_t count,
+                                     esf_level level,
+                                     esf_receipt *out_receipts,
+                                     esf_error **err);
+
+/**
+ * Waits until every event up to this seq has at least this level, for at most timeout_ms milliseconds.
+ *
+ * Errors: those of the header's introduction; ESF_TIMED_OUT if they had not in time (they will, later);
+ * ESF_E_OPERATION_FORBIDDEN if the instance has no files, or only reads them, and they cannot; ESF_E_IO_ERROR or
+ * ESF_E_NO_SPACE if the disk would not take them: they are in memory and the library goes on trying.
+ * Threads: any, concurrently. esf_before_fork waits for it.
+ * Ownership: nothing to free.
+ */
+esf_status esf_events_wait_durable(const esf_foundation *foundation,
+                                   uint64_t seq,
+                                   esf_level level,
+                                   int64_t timeout_ms,
+                                   esf_error **err);
+
+/**
+ * How far this level has come: every event whose seq is below out_seq has it.
+ *
+ * An instance without files has a watermark for ESF_LEVEL_ACCEPTED only; those of the others stay at 1.
+ *
+ * Errors: those of the header's introduction.
+ * Threads: any, concurrently.
+ * Ownership: nothing to free.
+ */
+esf_status esf_events_watermark(const esf_foundation *foundation,
+                                esf_level level,
+                                uint64_t *out_seq,
+                                esf_error **err);
+
+/**
+ * Has a function called once every event up to this seq has at least this level: for hosts that append at
+ * ESF_LEVEL_ACCEPTED and may not wait for a disk.
+ *
+ * callback is run once: on the thread esf-events-sync of the library's, or from inside this call if they have the
+ * level already. It may call anything but esf_foundation_close and esf_before_fork. Its status is ESF_OK; or
+ * ESF_E_IO_ERROR or ESF_E_NO_SPACE if the disk would not take them (the library goes on trying, and may be asked
+ * again); or ESF_E_CLOSING if the instance was closed before. drop, which may be NULL, is called with user_data
+ * after it; if this call fails neither is called. In the child of a fork, what the parent waits for is not called:
+ * drop is, when the child closes the instance.
+ *
+ * Errors: those of the header's introduction; ESF_E_OPERATION_FORBIDDEN if the instance has no files, or only
+ * reads them; ESF_E_RESOURCE_EXHAUSTED if 65,536 calls are waited for.
+ * Threads: any, concurrently. user_data must be fit for use on another thread.
+ * Ownership: nothing to free.
+ */
+esf_status esf_events_when_durable(const esf_foundation *foundation,
+                                   uint64_t seq,
+                                   esf_level level,
+                                   esf_durable_fn callback,
+                                   void *user_data,
+                                   esf_drop_fn drop,
+                                   esf_error **err);
 
 /*
  * Queries: finding events.
@@ -2012,6 +2186,11 @@ esf_status esf_telemetry_snapshot_json_into(const esf_foundation *foundation,
  *         esf_after_fork_child(NULL);
  *     else
  *         esf_after_fork_parent(NULL);
+ *
+ * Files stay the parent's: the child finds what was in memory, and its appends on an instance with files answer
+ * ESF_E_FORKED; for storing events it opens an instance of its own in another directory, or in the same one after
+ * the parent has closed it. A child that was not bracketed and lives on after its parent was killed keeps the
+ * directory locked, until it ends or calls exec.
  *
  * The descriptor of a subscription or a tail is the child's own afterwards, under the same number: it has to
  * be added to an epoll instance of the child's again.

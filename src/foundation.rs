@@ -108,6 +108,14 @@ impl Foundation {
         Self::open_with(options, Arc::new(SystemClock))
     }
 
+    /// Opens an instance on the machine's clock; `progress` is called on this thread while the files of the event store
+    /// are read.
+    ///
+    /// Errors: those of [`Foundation::open_on`].
+    pub fn open_with_progress(options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<Self> {
+        Self::open_on(options, Arc::new(SystemClock), &(Arc::new(RealStorage) as Arc<dyn Storage>), progress)
+    }
+
     /// Opens an instance on a given clock: tests use [`crate::runtime::clock::SimClock`].
     pub fn open_with(options: &Options, clock: Arc<dyn Clock>) -> Result<Self> {
         Self::open_on(options, clock, &(Arc::new(RealStorage) as Arc<dyn Storage>), &mut |_| ())

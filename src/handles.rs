@@ -21,7 +21,7 @@ use once_cell::sync::OnceCell;
 
 use crate::config::{RawKey, Subscription};
 use crate::error::{Code, Error, Result};
-use crate::events::{Cursor, Tail, TailItem, Trace, TypeId};
+use crate::events::{Cursor, Progress, Tail, TailItem, Trace, TypeId};
 use crate::foundation::{CloseReport, Foundation};
 use crate::options::Options;
 use crate::runtime::deadline::Deadline;
@@ -100,8 +100,13 @@ struct Issued {
 impl Instance {
     /// Opens an instance and gives its handle.
     pub fn open(options: &Options) -> Result<u64> {
+        Self::open_with_progress(options, &mut |_| ())
+    }
+
+    /// Opens an instance and gives its handle; `progress` is called on this thread while files are read.
+    pub fn open_with_progress(options: &Options, progress: &mut dyn FnMut(Progress)) -> Result<u64> {
         let _opening = opening()?;
-        let foundation = Foundation::open(options)?;
+        let foundation = Foundation::open_with_progress(options, progress)?;
         instances().insert(Self { foundation, issued: Mutex::default() })
     }
 

@@ -204,9 +204,8 @@ impl EventStore {
         let Some(last) = receipts.iter().map(|receipt| receipt.seq).max().filter(|seq| *seq > 0) else {
             return Ok(());
         };
-        let mode = self.disk.as_ref().map_or(Level::Accepted, |disk| disk.mode.level());
         // Without files nothing better is to be had, and the receipt says so.
-        let wanted = if self.disk.is_some() { level.unwrap_or(mode) } else { Level::Accepted };
+        let wanted = if self.disk.is_some() { level.unwrap_or(self.usual_level()) } else { Level::Accepted };
         let reached = if wanted > Level::Accepted && !(wanted == Level::CrashSafe && is_logged(receipts)) {
             match self.wait_safe(last + 1, wanted, None) {
                 Ok(()) => wanted,

@@ -23,7 +23,7 @@ use super::trace::esf_trace;
 use super::watch::esf_subscription;
 use crate::config::{RawKey, Subscription};
 use crate::error::{Code, Error, Result};
-use crate::events::Cursor;
+use crate::events::{Cursor, Level};
 use crate::handles::{self, Instance, OpenTail, TraceReader};
 use crate::runtime::fork;
 use crate::runtime::handle::{HotTable, Pin};
@@ -314,6 +314,11 @@ pub(super) unsafe fn out_records<T: Record>(
 /// A function of the caller's that must be there.
 pub(super) unsafe fn function<F>(function: Option<F>, name: &str) -> Result<F> {
     function.ok_or_else(|| null(name))
+}
+
+/// A level of durability.
+pub(super) unsafe fn level(level: u32, name: &str) -> Result<Level> {
+    Level::from_number(level).map_err(|error| error.with("argument", name))
 }
 
 /// How many changes a subscription keeps.

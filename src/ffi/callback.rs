@@ -24,6 +24,13 @@ pub(super) fn refuse_inside() -> Result<()> {
     Ok(())
 }
 
+/// Runs what calls a function of the host's.
+pub(super) fn inside(call: impl FnOnce()) {
+    let before = INSIDE.replace(true);
+    call();
+    INSIDE.set(before);
+}
+
 /// A callback of the host's: a function `F`, known not to be NULL. `drop` is called when the last clone is gone,
 /// unless it was forgotten.
 pub(super) struct Callback<F>(Arc<Inner<F>>);
@@ -59,9 +66,7 @@ impl<F: Copy> Callback<F> {
 
     /// Has `call` call the function with the host's data.
     pub(super) fn run(&self, call: impl FnOnce(F, *mut c_void)) {
-        let before = INSIDE.replace(true);
-        call(self.0.function, self.0.user_data);
-        INSIDE.set(before);
+        inside(|| call(self.0.function, self.0.user_data));
     }
 }
 

@@ -258,11 +258,13 @@ pub unsafe extern "C" fn esf_config_get_enum_into(
 ///
 /// When the call returns, the change is stored as a `config_updated` event, counted, published to all
 /// readers and on its way to subscribers; or, after an error, nothing has changed. `out_version` may be
-/// NULL.
+/// NULL. An instance with files answers when the change and its event, which are one record, have
+/// ESF_LEVEL_DURABLE, whatever its mode; the next instance that opens them has the value again.
 ///
 /// Errors: ESF_E_CONFIG_UPDATE_FORBIDDEN, ESF_E_CONFIG_PATH_NOT_FOUND, ESF_E_INVALID_PATH,
 /// ESF_E_FORMAT_ERROR if the value is no JSON, ESF_E_TYPE_MISMATCH, ESF_E_RANGE_ERROR and the other errors
-/// of a value; ESF_E_SERVICE_UNAVAILABLE if the event could not be stored.
+/// of a value; ESF_E_SERVICE_UNAVAILABLE if the event could not be stored. ESF_E_IO_ERROR and ESF_E_NO_SPACE with
+/// `context.applied` in their JSON say that the change is in force and not on the disk yet.
 /// Threads: any, concurrently; updates follow one another.
 /// Ownership: nothing to free.
 #[unsafe(no_mangle)]

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::arg::{self, Out};
 use super::status::{ESF_AGAIN, ESF_DONE, ESF_GAP, ESF_OK, ESF_TIMED_OUT, esf_status};
-use super::text::{Sink, esf_str, esf_string, lend};
+use super::text::{self, Sink, esf_str, esf_string};
 use crate::error::{Code, Error, Result};
 use crate::runtime::fork;
 use crate::runtime::handle::{ColdTable, Tag};
@@ -88,6 +88,22 @@ pub(super) fn report_forked(err: *mut *mut esf_error) -> esf_status {
     status
 }
 
+/// Shows an outcome to a function of the caller's: its number and, until `call` returns, its error.
+pub(super) fn lend(outcome: Result<()>, call: impl FnOnce(esf_status, *const esf_error)) {
+    let Err(error) = outcome else { return call(ESF_OK, std::ptr::null()) };
+    let mut lent = std::ptr::null_mut();
+    let status = report(&raw mut lent, error);
+    call(status, lent);
+    let handle = lent.addr() as u64;
+    if prepared(handle).is_none() {
+        // The caller may have freed it, which was not its to do and does no harm.
+        let _ = ERRORS.remove(handle, LENT);
+    }
+}
+
+/// How long the end of a lent error waits for another thread of the caller's that reads it against the rules.
+const LENT: Duration = Duration::from_secs(1);
+
 fn prepared_handle(status: esf_status) -> u64 {
     PREPARED_MARK | status as u64
 }
@@ -114,7 +130,7 @@ fn with<T>(handle: u64, read: impl FnOnce(&Entry) -> Result<T>) -> Result<T> {
 /// Ownership: nothing to free.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esf_status_name(status: esf_status) -> esf_str {
-    guard! { value(lend("unknown")) => { lend(name_of(status)) } }
+    guard! { value(text::lend("unknown")) => { text::lend(name_of(status)) } }
 }
 
 /// The name of a status, into a buffer.
@@ -302,7 +318,7 @@ fn json(entry: &Entry) -> &str {
 
 /// Lends text of an error; it stays where it is until the error is freed.
 fn lend_part(error: u64, out: &mut Out<esf_str>, part: impl FnOnce(&Entry) -> &str) -> Result<esf_status> {
-    out.set(with(error, |entry| Ok(lend(part(entry))))?);
+    out.set(with(error, |entry| Ok(text::lend(part(entry))))?);
     Ok(ESF_OK)
 }
 

@@ -10,11 +10,11 @@ use std::ffi::c_char;
 use super::arg::{self, MAX_DATA, MAX_NAME};
 use super::error::esf_error;
 use super::foundation::esf_foundation;
-use super::record::Record;
+use super::record::{Array, Record};
 use super::status::{ESF_OK, esf_status};
 use super::text::{self, esf_str, esf_string, lend, lend_bytes};
 use crate::error::{Code, Error, Result};
-use crate::events::{Encoding, EventView, NewEvent, Receipt};
+use crate::events::{Encoding, EventStore, EventView, Level, NewEvent, Receipt};
 use crate::handles;
 
 /// An event type, resolved once for appending many events of it.
@@ -39,6 +39,10 @@ pub type esf_level = u32;
 pub const ESF_LEVEL_DROPPED: esf_level = 0;
 /// The event is in memory: every query that starts from now on finds it.
 pub const ESF_LEVEL_ACCEPTED: esf_level = 1;
+/// The event is with the operating system: it outlives the process, however that ends.
+pub const ESF_LEVEL_CRASH_SAFE: esf_level = 2;
+/// The event is on the disk: it outlives a loss of power.
+pub const ESF_LEVEL_DURABLE: esf_level = 3;
 
 /// A time that means the moment of the call.
 pub const ESF_NOW: i64 = i64::MIN;
@@ -171,7 +175,8 @@ pub unsafe extern "C" fn esf_event_type_free(r#type: *mut esf_event_type) -> esf
     guard! { brief, optional_handle(r#type) => { arg::free_hot(handles::event_types(), r#type) } }
 }
 
-/// Appends an event. When the call returns, every query that starts from now on finds it.
+/// Appends an event. When the call returns, every query that starts from now on finds it, and it has the level of
+/// the instance's mode (see "Durability").
 ///
 /// `out_receipt` may be NULL. When the store is full the instance's `overflow_strategy` decides: the oldest
 /// events make room, or this one is dropped and its receipt says `ESF_LEVEL_DROPPED`, or the call fails, or it
@@ -179,8 +184,10 @@ pub unsafe extern "C" fn esf_event_type_free(r#type: *mut esf_event_type) -> esf
 /// answered like the first time.
 ///
 /// Errors: ESF_E_INVALID_EVENT_TYPE, ESF_E_DATA_TOO_LARGE, ESF_E_INVALID_UTF8 and ESF_E_INVALID_INPUT, each
-/// naming the field; ESF_E_DUPLICATE_EVENT_ID; ESF_E_STORE_FULL; ESF_E_RESOURCE_EXHAUSTED.
-/// Threads: any, concurrently.
+/// naming the field; ESF_E_DUPLICATE_EVENT_ID; ESF_E_STORE_FULL; ESF_E_RESOURCE_EXHAUSTED. With files also
+/// ESF_E_IO_ERROR and ESF_E_NO_SPACE, after which the event is stored and not as safe as the mode says;
+/// ESF_E_OPERATION_FORBIDDEN if they are read only; ESF_E_FORKED in the child of a fork, whose parent's they are.
+/// Threads: any, concurrently; with files in the modes `group` and `strict` it waits for the disk.
 /// Ownership: the event is copied.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esf_event_append(
@@ -215,19 +222,7 @@ pub unsafe extern "C" fn esf_event_append_batch(
 ) -> esf_status {
     guard! { cold(err), instance(foundation), records(events, count),
              optional_out_records(out_receipts, count) => {
-        let mut batch = Vec::new();
-        batch.try_reserve_exact(events.len()).map_err(|_| no_memory(events.len()))?;
-        for (index, event) in events.iter().enumerate() {
-            let event = event.and_then(|event| new_event(&event));
-            batch.push(event.map_err(|error| error.with("index", index))?);
-        }
-        let receipts = foundation.foundation().events().append_batch(&batch)?;
-        if let Some(out) = &mut out_receipts {
-            for (index, receipt) in receipts.into_iter().enumerate() {
-                out.set(index, &receipt_record(receipt));
-            }
-        }
-        Ok(ESF_OK)
+        append_batch(foundation.foundation().events(), &events, None, out_receipts)
     } }
 }
 
@@ -299,8 +294,33 @@ pub unsafe extern "C" fn esf_event_get_into(
     } }
 }
 
+/// Appends an array of events, at a level or at that of the store's mode.
+pub(super) fn append_batch(
+    store: &EventStore,
+    events: &Array<esf_event>,
+    level: Option<Level>,
+    out_receipts: Option<Array<esf_receipt>>,
+) -> Result<esf_status> {
+    let mut batch = Vec::new();
+    batch.try_reserve_exact(events.len()).map_err(|_| no_memory(events.len()))?;
+    for (index, event) in events.iter().enumerate() {
+        let event = event.and_then(|event| new_event(&event));
+        batch.push(event.map_err(|error| error.with("index", index))?);
+    }
+    let mut receipts = Vec::new();
+    receipts.try_reserve_exact(events.len()).map_err(|_| no_memory(events.len()))?;
+    receipts.resize(events.len(), Receipt::default());
+    store.append_batch_with(&batch, &mut receipts, level)?;
+    if let Some(mut out) = out_receipts {
+        for (index, receipt) in receipts.into_iter().enumerate() {
+            out.set(index, &receipt_record(receipt));
+        }
+    }
+    Ok(ESF_OK)
+}
+
 /// What C handed in, as the store takes it. It borrows the caller's memory for the call.
-fn new_event<'a>(event: &esf_event) -> Result<NewEvent<'a>> {
+pub(super) fn new_event<'a>(event: &esf_event) -> Result<NewEvent<'a>> {
     // SAFETY: the pointers stand in a record of the caller's, whose contract covers them as well.
     let (name, node, pid, correlation_id, data) = unsafe {
         (
@@ -334,7 +354,7 @@ fn new_event<'a>(event: &esf_event) -> Result<NewEvent<'a>> {
     })
 }
 
-fn receipt_record(receipt: Receipt) -> esf_receipt {
+pub(super) fn receipt_record(receipt: Receipt) -> esf_receipt {
     esf_receipt {
         size: size_of::<esf_receipt>() as u32,
         level: receipt.level,

@@ -15,6 +15,11 @@
 //!     esf_after_fork_parent(NULL);
 //! ```
 //!
+//! Files stay the parent's: the child finds what was in memory, and its appends on an instance with files answer
+//! ESF_E_FORKED; for storing events it opens an instance of its own in another directory, or in the same one after
+//! the parent has closed it. A child that was not bracketed and lives on after its parent was killed keeps the
+//! directory locked, until it ends or calls exec.
+//!
 //! The descriptor of a subscription or a tail is the child's own afterwards, under the same number: it has to
 //! be added to an epoll instance of the child's again.
 

@@ -50,6 +50,7 @@ pub mod foundation;
 pub mod config;
 pub mod watch;
 
+pub mod durability;
 pub mod event;
 pub mod query;
 pub mod summary;

@@ -91,6 +91,18 @@ static inline void on_event(void *user_data, const esf_event_view *event, const 
     (void)gap;
 }
 
+static inline void on_durable(void *user_data, esf_status status, const esf_error *error_of_it) {
+    (void)user_data;
+    (void)status;
+    (void)error_of_it;
+}
+
+static inline void on_progress(void *user_data, uint64_t done, uint64_t total) {
+    (void)user_data;
+    (void)done;
+    (void)total;
+}
+
 static inline void on_drop(void *user_data) {
     (void)user_data;
 }

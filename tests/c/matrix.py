@@ -94,16 +94,22 @@ NUMBERS = {
     "n": ("1", [("UINT64_MAX / 2", "ESF_OK")]),
     "value": ("1.5", [("NAN", "ESF_E_INVALID_INPUT")]),
     "quantile": ("0.5", [("NAN", "ESF_E_RANGE_ERROR"), ("-0.1", "ESF_E_RANGE_ERROR"), ("1.1", "ESF_E_RANGE_ERROR")]),
+    "level": ("ESF_LEVEL_ACCEPTED", [("0", "ESF_E_INVALID_INPUT"), ("4", "ESF_E_INVALID_INPUT"), ("UINT32_MAX", "ESF_E_INVALID_INPUT"), ("ESF_LEVEL_DURABLE", "ESF_OK")]),
+    "seq": ("1", [("0", "ESF_OK"), ("UINT64_MAX", "ESF_OK")]),
     "status": ("0", [("-1", "ESF_OK"), ("INT32_MAX", "ESF_OK"), ("1203", "ESF_OK")]),
 }
+# An instance without files cannot make anything durable.
+WITHOUT_FILES = ("ESF_LEVEL_ACCEPTED", [("0", "ESF_E_INVALID_INPUT"), ("4", "ESF_E_INVALID_INPUT"), ("UINT32_MAX", "ESF_E_INVALID_INPUT"), ("ESF_LEVEL_DURABLE", "ESF_E_OPERATION_FORBIDDEN")])
 NUMBERS_OF = {
+    ("esf_events_wait_durable", "level"): WITHOUT_FILES,
+    ("esf_events_when_durable", "level"): WITHOUT_FILES,
     ("esf_config_subscribe", "capacity"): ("4", [("0", "ESF_E_INVALID_INPUT"), ("UINT32_MAX", "ESF_E_INVALID_INPUT")]),
     ("esf_config_subscribe_callback", "capacity"): ("4", [("0", "ESF_E_INVALID_INPUT"), ("UINT32_MAX", "ESF_E_INVALID_INPUT")]),
     ("esf_events_trace", "limit"): ("5", [("0", "ESF_E_INVALID_INPUT"), ("100001", "ESF_E_INVALID_INPUT"), ("-1", "ESF_E_INVALID_INPUT"), ("INT64_MAX", "ESF_E_INVALID_INPUT")]),
     ("esf_cursor_next_batch", "capacity"): ("1", [("0", "ESF_E_INVALID_INPUT"), ("5368709120", "ESF_E_DATA_TOO_LARGE"), ("SIZE_MAX", "ESF_E_DATA_TOO_LARGE")]),
     ("esf_histogram_record", "value"): ("1.5", [("NAN", "ESF_E_INVALID_INPUT"), ("-1.0", "ESF_E_INVALID_INPUT")]),
 }
-NUMBER_TYPES = {"int64_t", "uint64_t", "uint32_t", "int32_t", "size_t", "double", "esf_status"}
+NUMBER_TYPES = {"int64_t", "uint64_t", "uint32_t", "int32_t", "size_t", "double", "esf_status", "esf_level"}
 # Results of plain types: the program's variable for each type, and its alignment.
 RESULTS = {"bool": 1, "int32_t": 4, "uint32_t": 4, "int64_t": 8, "uint64_t": 8, "double": 8, "size_t": 8, "esf_status": 4,
            "esf_str": 8, "esf_string": 8}
@@ -304,6 +310,10 @@ def cases(function, kind, stars, name):
         return "on_change", [("NULL", "ESF_E_NULL_ARGUMENT")]
     if kind == "esf_tail_fn":
         return "on_event", [("NULL", "ESF_E_NULL_ARGUMENT")]
+    if kind == "esf_durable_fn":
+        return "on_durable", [("NULL", "ESF_E_NULL_ARGUMENT")]
+    if kind == "esf_progress_fn":
+        return "on_progress", [("NULL", "ESF_E_NULL_ARGUMENT")]
     if kind == "esf_drop_fn":
         return "on_drop", [("NULL", "SAME")]
     if kind in NUMBER_TYPES and stars == 0:

@@ -75,6 +75,8 @@ struct Files {
     spare: Vec<OpenLog>,
     /// Numbers of the logs that are written to.
     open: Vec<u64>,
+    /// No more are made ready.
+    finished: bool,
 }
 
 impl Logs {
@@ -135,11 +137,23 @@ impl Logs {
 
     /// Makes logs ready until so many wait for use. Called where waiting for the disk is no matter.
     pub(crate) fn make_ready(&self, spares: usize, next_seq: u64) -> Result<()> {
-        while lock(&self.files).spare.len() < spares {
+        while !self.has_ready(spares) {
             let log = self.make(next_seq)?;
-            lock(&self.files).spare.push(log);
+            let mut files = lock(&self.files);
+            if files.finished {
+                // Closed meanwhile: it holds nothing, and what cannot be removed is known as unused.
+                drop(files);
+                let _ = self.storage.remove(&log.path);
+                return Ok(());
+            }
+            files.spare.push(log);
         }
         Ok(())
+    }
+
+    fn has_ready(&self, spares: usize) -> bool {
+        let files = lock(&self.files);
+        files.finished || files.spare.len() >= spares
     }
 
     /// A log to write to: one that is ready, else a new one.
@@ -256,6 +270,7 @@ impl Logs {
     pub(crate) fn remove_unused(&self) {
         let (free, spare) = {
             let mut files = lock(&self.files);
+            files.finished = true;
             (std::mem::take(&mut files.free), std::mem::take(&mut files.spare))
         };
         for path in free.into_iter().chain(spare.into_iter().map(|log| log.path)) {

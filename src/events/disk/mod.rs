@@ -195,8 +195,8 @@ impl Disk {
     /// The files are another process's from now on: this is the child of a fork.
     pub(crate) fn detach(&self) {
         self.detached.store(true, Ordering::Release);
-        // Dropping it would blank the name of the holder, which is still the parent.
-        std::mem::forget(lock(&self.lock).take());
+        // Only this process' copy of it ends: the holder is still the parent, which may close before us.
+        drop(lock(&self.lock).take());
     }
 
     /// Notes events of a sealed segment that cannot be read.

@@ -200,6 +200,7 @@ impl EventStore {
         drop(state);
         disk.seals.fetch_add(1, Ordering::Relaxed);
         disk.sync.raise(to);
+        disk.news.tell();
         disk.mapped.caught_up(to);
         disk.logs.recycle(to);
         for gone in small.iter().map(|small| small.row.file_name()).chain(empty.then(|| row.file_name())) {

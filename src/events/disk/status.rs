@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::super::durability::{Durability, Level};
 use super::super::store::EventStore;
-use super::RecoveryReport;
+use super::{Missing, RecoveryReport};
 
 /// How the files of a store are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -56,6 +56,8 @@ pub struct DiskStats {
     /// The last failure, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<String>,
+    /// Events that are known to be missing: what opening found, and what turned out to be damaged since.
+    pub gaps: Vec<Missing>,
     /// What opening found.
     pub recovery: RecoveryReport,
 }
@@ -95,6 +97,7 @@ impl EventStore {
             unlogged,
             log_stalls,
             last_failure,
+            gaps: disk.gaps.load().as_ref().clone(),
             recovery: disk.report().clone(),
         })
     }

@@ -19,6 +19,7 @@ use super::super::store::EventStore;
 use super::Disk;
 use super::gather::Places;
 use super::logs::OpenLog;
+use super::worker;
 use crate::error::{Code, Error, Result};
 use crate::runtime::deadline::Deadline;
 use crate::runtime::sync::{AtomicU64, Condvar, Mutex, Ordering, lock, wait_timeout};
@@ -132,7 +133,8 @@ impl EventStore {
     /// Waits until every event up to this `seq` is at least as safe as `level`, for so long at most.
     ///
     /// Errors: `timeout` when that took longer; `operation_forbidden` when the store has no files and the level asks
-    /// for them; `io_error` or `no_space` when the disk would not take it: the events are in memory, and the store
+    /// for them, or is read only; `forked` in the child of a fork, whose files are its parent's; `closing` when it is
+    /// closed; `io_error` or `no_space` when the disk would not take it: the events are in memory, and the store
     /// goes on trying.
     pub fn wait_durable(&self, seq: u64, level: Level, timeout: Duration) -> Result<()> {
         let deadline = Deadline::after(timeout);
@@ -154,17 +156,21 @@ impl EventStore {
     /// Calls `then` once every event up to this `seq` is at least as safe as `level`, or when the store cannot do it;
     /// from the instance's sync thread, with no lock held, or at once from this thread if it is so already.
     ///
-    /// Errors: `resource_exhausted` with 65,536 such waits open; `operation_forbidden` as for
-    /// [`EventStore::wait_durable`].
+    /// When the store is closed first, `then` is called with `closing`. It may make any call but closing the instance.
+    ///
+    /// Errors: `resource_exhausted` with 65,536 such waits open; `operation_forbidden`, `forked` and `closing` as for
+    /// [`EventStore::wait_durable`]. `then` is not called then.
     pub fn when_durable(&self, seq: u64, level: Level, then: WhenSafe) -> Result<()> {
         let below = seq.saturating_add(1);
-        if self.watermark(level) >= below {
+        if level == Level::Accepted || self.watermark(level) >= below {
             then(Ok(()));
             return Ok(());
         }
         let Some(disk) = &self.disk else { return without_files(level) };
         {
             let mut state = lock(&disk.sync.state);
+            // Under the lock: closing dismisses those who wait only after it is marked.
+            disk.check_writable()?;
             if state.waiters.len() >= MAX_WAITERS {
                 let message = format!("{MAX_WAITERS} waits for the disk are open, which is the limit");
                 return Err(Error::new(Code::ResourceExhausted, message).with("limit", MAX_WAITERS));
@@ -181,8 +187,10 @@ impl EventStore {
             return Ok(());
         }
         let Some(disk) = &self.disk else { return without_files(level) };
-        // What waits only so long does not lead: a disk that hangs would hold it.
-        let leads = deadline.is_none() || !disk.has_worker();
+        disk.check_writable()?;
+        // What waits only so long does not lead: a disk that hangs would hold it. The thread that syncs cannot wait
+        // for itself: a call that it makes may ask for this.
+        let leads = deadline.is_none() || !disk.has_worker() || worker::is_syncing_thread();
         let failed_before = disk.sync.counts().1;
         let mut state = lock(&disk.sync.state);
         loop {
@@ -202,6 +210,8 @@ impl EventStore {
                 continue;
             }
             if !leads && !state.leading {
+                // What is not there yet is no work; the next look asks again.
+                disk.pending.fetch_max(below.min(self.frontier.next()), Ordering::AcqRel);
                 disk.news.tell();
             }
             let left = match deadline {
@@ -240,7 +250,7 @@ impl EventStore {
         let failures = disk.sync.counts().1;
         let wanted = {
             let mut state = lock(&disk.sync.state);
-            let wanted = !state.leading && (due || !state.waiters.is_empty() || self.somebody_waits(&state));
+            let wanted = !state.leading && (due || self.is_awaited(disk, &state));
             state.leading |= wanted;
             wanted
         };
@@ -252,9 +262,11 @@ impl EventStore {
         {
             let mut state = lock(&disk.sync.state);
             let failure = state.failure.clone().filter(|_| failed);
+            let (safe, durable) = (self.watermark(Level::CrashSafe), self.watermark(Level::Durable));
             let waiters = std::mem::take(&mut state.waiters);
             for waiter in waiters {
-                if self.watermark(waiter.level) >= waiter.seq {
+                let reached = if waiter.level == Level::Durable { durable } else { safe };
+                if reached >= waiter.seq {
                     calls.push((waiter.then, Ok(())));
                 } else if let Some(failure) = &failure {
                     calls.push((waiter.then, Err(not_durable(failure))));
@@ -282,8 +294,21 @@ impl EventStore {
         }
     }
 
-    fn somebody_waits(&self, _state: &State) -> bool {
-        self.disk.as_ref().is_some_and(|disk| disk.pending.load(Ordering::Acquire) > disk.sync.durable())
+    /// Whether a round that nobody is at would bring somebody further.
+    pub(super) fn wants_round(&self, disk: &Disk) -> bool {
+        let state = lock(&disk.sync.state);
+        !state.leading && self.is_awaited(disk, &state)
+    }
+
+    /// Whether somebody waits for events that are there. Those that are not are no work.
+    fn is_awaited(&self, disk: &Disk, state: &State) -> bool {
+        let next = self.frontier.next();
+        let (safe, durable) = (self.watermark(Level::CrashSafe), self.watermark(Level::Durable));
+        let lags = |waiter: &Waiter| {
+            let reached = if waiter.level == Level::Durable { durable } else { safe };
+            reached < waiter.seq.min(next)
+        };
+        disk.pending.load(Ordering::Acquire) > durable || state.waiters.iter().any(lags)
     }
 
     /// Writes and syncs once. On success `durable` has moved up to what was published when the round began, or, with
@@ -382,6 +407,9 @@ impl Drop for Led<'_> {
         let mut state = lock(&self.disk.sync.state);
         state.leading = false;
         self.disk.sync.changed.notify_all();
+        if !state.waiters.is_empty() {
+            self.disk.news.tell();
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the threads of a store with files do: `esf-events-sync` syncs and tells those who wait, `esf-events-seal`
 //! seals, lets memory go, and removes what the bounds say. A host without an instance calls the same functions.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,10 +18,25 @@ const AFTER_FAILURE: Duration = Duration::from_millis(500);
 /// How long a thread with nothing to do waits before it looks again.
 const IDLE: Duration = Duration::from_mins(1);
 
+thread_local! {
+    /// Whether this is the sync thread of a store.
+    static SYNCS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this is the sync thread of a store, which calls those who wait.
+pub(super) fn is_syncing_thread() -> bool {
+    SYNCS.get()
+}
+
 impl EventStore {
     /// Whether the store has files.
     pub fn has_files(&self) -> bool {
         self.disk.is_some()
+    }
+
+    /// The level at which appends are answered that ask for none.
+    pub fn usual_level(&self) -> Level {
+        self.disk.as_ref().map_or(Level::Accepted, |disk| disk.mode.level())
     }
 
     /// Whether events can be stored: not in a store that is read only, closed, or left to a fork's parent.
@@ -46,6 +62,7 @@ impl EventStore {
         let news = Arc::clone(&disk.news);
         stop.on_stop(move || news.tell());
         disk.has_worker.store(true, Ordering::Release);
+        SYNCS.set(true);
         while !stop.is_stopped() && disk.check_writable().is_ok() {
             let moment = disk.news.moment();
             self.make_logs_ready(disk);
@@ -53,12 +70,12 @@ impl EventStore {
             let failed = disk.sync.failure().is_some();
             let wait = if failed {
                 AFTER_FAILURE
-            } else if self.has_unsynced(disk) {
+            } else if self.has_unsynced(disk) || disk.sync.has_waiters() {
                 disk.options.sync_interval
             } else {
                 IDLE
             };
-            if !disk.sync.has_waiters() || failed {
+            if failed || !self.wants_round(disk) {
                 disk.news.wait(moment, Deadline::after(wait));
             }
         }

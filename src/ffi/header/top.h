@@ -30,16 +30,17 @@
  * The header is for C99, C11, C++11 and later; 64-bit Linux only. The number at the end of the shared
  * library's name is the ABI: ESF_CHECK_VERSION() tells whether the library in use has the one that a program
  * was compiled for. Names that begin with esf__ (two underscores) are none of it. The library stays mapped
- * after dlclose. It starts a thread only for a callback that was asked for, and touches no signal handler,
- * environment variable or logger.
+ * after dlclose. It starts a thread only for a callback that was asked for, a bound on age or memory, or files,
+ * and touches no signal handler, environment variable or logger.
  *
  * Status and errors
  * -----------------
  * Nearly every function answers an esf_status: ESF_OK (0), another outcome below 100 (ESF_DONE, ESF_AGAIN,
  * ESF_TIMED_OUT, ESF_GAP), or the number of an error from 1000 on. Results go through the trailing out_
  * parameters, which are written only when the call succeeds, unless its description says otherwise. A call that
- * fails has changed nothing. Functions whose last parameter is `esf_error **err` store details of a failure there;
- * NULL says that nobody wants them. Beyond the errors that are listed with a function, each may answer
+ * fails has changed nothing, unless it says that the disk would not take what is stored in memory. Functions whose
+ * last parameter is `esf_error **err` store details of a failure there; NULL says that nobody wants them. Beyond
+ * the errors that are listed with a function, each may answer
  *
  *     ESF_E_NULL_ARGUMENT    a pointer that is needed is NULL
  *     ESF_E_STALE_HANDLE     a handle is closed, of another kind, or not of this library

@@ -124,7 +124,7 @@ impl Storage for RealStorage {
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(name.as_bytes()))
             .map_err(fail)?;
-        Ok(Lock::new(RealLock(file)))
+        Ok(Lock::new(RealLock { file, process: std::process::id() }))
     }
 }
 
@@ -148,13 +148,23 @@ impl Directory for RealDirectory {
 }
 
 /// An open file that is locked; closing it gives the lock back.
-struct RealLock(fs::File);
+struct RealLock {
+    file: fs::File,
+    process: u32,
+}
 
 impl Drop for RealLock {
     fn drop(&mut self) {
+        // The child of a fork has a copy of the lock, which ends with the last copy: it only closes its own.
+        if std::process::id() != self.process {
+            return;
+        }
         // The file stays: removing it would let two newcomers lock two files of one name. Only the
         // holder's name goes, and if that fails the name is merely out of date.
-        let _ = self.0.set_len(0);
+        let _ = self.file.set_len(0);
+        // Not left to closing the file: children that know nothing of this library may have copies, too. Should it
+        // fail, the lock ends with them.
+        let _ = self.file.unlock();
     }
 }
 
