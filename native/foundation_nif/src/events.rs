@@ -95,7 +95,7 @@ pub(crate) fn event_term<'a>(env: Env<'a>, event: &EventView<'_>, seen: &mut See
     let (year, month, day, hour, minute, second, microsecond) = civil(event.wall_time());
     let nil = atoms::nil().encode(env);
     let node = if event.node().is_empty() { nil } else { seen_atom(env, &mut seen.node, event.node()) };
-    let pid = if event.pid().is_empty() { nil } else { texts::pid_from_text(env, event.pid()) };
+    let pid = if event.pid().is_empty() { nil } else { texts::pid_from_text(env, event.pid(), None) };
     make_tuple(
         env,
         &[

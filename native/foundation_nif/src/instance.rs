@@ -22,6 +22,7 @@ use crate::atoms;
 use crate::boundary::guard;
 use crate::metrics::Metrics;
 use crate::subscribers::Subscribers;
+use crate::tails::Tails;
 use crate::terms::{Keys, from_value, mismatch, to_value, unsigned};
 use crate::type_cache::TypeCache;
 
@@ -37,6 +38,8 @@ pub(crate) struct Attached {
     keys: Vec<Option<RawKey>>,
     /// Who hears of changes.
     pub(crate) subscribers: Arc<Subscribers>,
+    /// Who hears of events.
+    pub(crate) tails: Arc<Tails>,
     /// Metrics by the list of atoms that names them.
     pub(crate) metrics: Metrics,
     /// Event types by atom.
@@ -54,6 +57,7 @@ impl Attached {
             closed: AtomicBool::new(false),
             keys,
             subscribers: Arc::new(Subscribers::default()),
+            tails: Arc::default(),
             metrics: Metrics::default(),
             types: TypeCache::default(),
         })
@@ -174,6 +178,7 @@ fn close(handle: u64, deadline: Duration) -> Result<Vec<String>, Error> {
     if let Some(attached) = attached {
         attached.closed.store(true, Ordering::Release);
         attached.subscribers.stop();
+        attached.tails.stop();
     }
     Instance::close(handle, deadline).map(|report| report.unfinished).map_err(|error| match error.code() {
         Code::StaleHandle => absent(),
@@ -238,6 +243,7 @@ fn stop_notifying(env: Env<'_>) -> Term<'_> {
         let all: Vec<_> = table().read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         for attached in all {
             attached.subscribers.stop();
+            attached.tails.stop();
         }
         Ok(atoms::ok().encode(env))
     })

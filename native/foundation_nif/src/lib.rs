@@ -6,7 +6,7 @@
 //! only, which are none of the VM's.
 //!
 //! The files: `instance` (open, find, close), `config` and `paths`, `append` with `encode` and `words`, `texts` and
-//! `type_cache`, `events`, `query` with `conditions`, `summary`, `metrics` and `instruments`, `subscribers`, `tracer`
+//! `type_cache`, `events`, `query` with `conditions`, `summary`, `metrics` and `instruments`, `subscribers`, `tails`, `tracer`
 //! with `etf`, and below them `boundary` and `terms`.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -27,6 +27,7 @@ mod paths;
 mod query;
 mod subscribers;
 mod summary;
+mod tails;
 mod terms;
 mod texts;
 mod tracer;

@@ -208,6 +208,6 @@ fn subscribers_count<'a>(env: Env<'a>, handle: Term<'a>) -> Term<'a> {
     guard(env, || with(handle, |attached| Ok((atoms::ok(), attached.subscribers.len()).encode(env))))
 }
 
-fn local_pid(term: Term<'_>) -> Result<LocalPid, Error> {
+pub(crate) fn local_pid(term: Term<'_>) -> Result<LocalPid, Error> {
     term.decode().map_err(|_| mismatch("the subscriber", term, "a process of this node"))
 }

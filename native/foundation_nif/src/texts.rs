@@ -93,8 +93,9 @@ pub(crate) fn with_pid<R>(term: Term<'_>, body: impl FnOnce(&str) -> Result<R, E
     body(&text)
 }
 
-/// The pid of this text; text that is none comes back as it is.
-pub(crate) fn pid_from_text<'a>(env: Env<'a>, text: &str) -> Term<'a> {
+/// The pid of this text; text that is none comes back as it is. `own` is some process of this node: where the
+/// environment is that of a process, it may be left out.
+pub(crate) fn pid_from_text<'a>(env: Env<'a>, text: &str, own: Option<LocalPid>) -> Term<'a> {
     let slot = text.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) % SLOTS;
     let known = BY_TEXT.with(|table| table.borrow().get(slot).copied()).unwrap_or(NONE);
     if let Some(word) = known.word
@@ -104,7 +105,7 @@ pub(crate) fn pid_from_text<'a>(env: Env<'a>, text: &str) -> Term<'a> {
         // immediates, valid in every environment for as long as the VM lives.
         return unsafe { Term::new(env, word) };
     }
-    let Some(pid) = parse(env, text) else { return text.encode(env) };
+    let Some(pid) = parse(env, text, own) else { return text.encode(env) };
     if pid.decode::<LocalPid>().is_ok()
         && let Some(known) = remember(pid.as_c_arg(), text)
     {
@@ -146,12 +147,12 @@ fn numbers_of(bytes: &[u8]) -> Option<[u32; 3]> {
     Some([numbers.next()?, numbers.next()?, numbers.next()?])
 }
 
-fn parse<'a>(env: Env<'a>, text: &str) -> Option<Term<'a>> {
+fn parse<'a>(env: Env<'a>, text: &str, own: Option<LocalPid>) -> Option<Term<'a>> {
     let inner = text.strip_prefix('<')?.strip_suffix('>')?;
     if let Some(local) = inner.strip_prefix("0.") {
         let (id, serial) = local.split_once('.')?;
         // The node's own name and creation, as they stand in a pid of it.
-        let own = env.pid().encode(env).to_binary();
+        let own = own.unwrap_or_else(|| env.pid()).encode(env).to_binary();
         let prefix_len = own.len().checked_sub(12)?;
         let creation = own.get(prefix_len + 8..)?.try_into().ok().map(u32::from_be_bytes)?;
         let prefix = own.get(..prefix_len)?;

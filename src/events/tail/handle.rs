@@ -98,7 +98,8 @@ impl EventStore {
                 "a tail's capacity or window is 0; at least 1 is allowed",
             ));
         }
-        let reader = Reader::new(from, options.capacity.unwrap_or(u64::MAX), matcher, &self.shared);
+        let capacity = options.capacity.unwrap_or(u64::MAX);
+        let reader = Reader::new(from, capacity, matcher, &self.shared, Arc::clone(&self.tails.totals));
         let mut entries = self.tails.entries();
         if entries.closed {
             return Err(Error::new(Code::Closing, "the event store is being closed"));

@@ -60,16 +60,6 @@ pub struct TailCounts {
     pub uncomparable: u64,
 }
 
-impl TailCounts {
-    fn add(&mut self, other: Self) {
-        self.delivered += other.delivered;
-        self.filtered += other.filtered;
-        self.missed_removed += other.missed_removed;
-        self.missed_lagged += other.missed_lagged;
-        self.uncomparable += other.uncomparable;
-    }
-}
-
 /// How one tail is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct TailStats {
@@ -86,7 +76,7 @@ pub struct TailStats {
     pub counts: TailCounts,
 }
 
-/// What all tails of a store together have told, those that ended included.
+/// What all tails of a store together have told, those included that have ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct TailsStats {
     /// How many tails there are.

@@ -16,6 +16,7 @@ use super::super::store::EventStore;
 use super::TailCounts;
 use super::item::{Batch, Gap, GapReason, TailItem};
 use super::matcher::Matcher;
+use super::registry::Totals;
 use crate::error::Result;
 
 /// The most events and gaps that are read in one go, and the bytes at which it ends early. An event may be larger.
@@ -23,7 +24,7 @@ const BATCH_ITEMS: usize = 256;
 const BATCH_BYTES: usize = 64 << 10;
 /// The most events that are looked at in one go, and the bytes of data at which it ends early.
 const SCAN: u64 = 4_096;
-const SCAN_BYTES: usize = 1 << 20;
+const SCAN_BYTES: usize = 256 << 10;
 
 pub(crate) struct Reader {
     /// The next `seq` to look at.
@@ -35,12 +36,19 @@ pub(crate) struct Reader {
     /// How much of the batch was told.
     told: usize,
     counts: TailCounts,
+    totals: Arc<Totals>,
 }
 
 impl Reader {
-    pub(crate) fn new(position: u64, capacity: u64, matcher: Matcher, shared: &Arc<Shared>) -> Self {
+    pub(super) fn new(
+        position: u64,
+        capacity: u64,
+        matcher: Matcher,
+        shared: &Arc<Shared>,
+        totals: Arc<Totals>,
+    ) -> Self {
         let batch = Arc::new(Batch::new(shared));
-        Self { position, capacity, matcher, batch, told: 0, counts: TailCounts::default() }
+        Self { position, capacity, matcher, batch, told: 0, counts: TailCounts::default(), totals }
     }
 
     /// The first `seq` that was not looked at.
@@ -49,7 +57,7 @@ impl Reader {
     }
 
     pub(crate) fn counts(&self) -> TailCounts {
-        TailCounts { uncomparable: self.matcher.uncomparable(), ..self.counts }
+        self.counts
     }
 
     /// How many items are read and not told.
@@ -61,7 +69,10 @@ impl Reader {
     pub(crate) fn next(&mut self) -> Option<TailItem> {
         let item = self.batch.item(self.told)?;
         self.told += 1;
-        self.counts.delivered += u64::from(matches!(item, TailItem::Event(_)));
+        if matches!(item, TailItem::Event(_)) {
+            self.counts.delivered += 1;
+            self.totals.add(TailCounts { delivered: 1, ..TailCounts::default() });
+        }
         Some(item)
     }
 
@@ -79,13 +90,20 @@ impl Reader {
         let Some(batch) = Arc::get_mut(&mut self.batch) else { return Ok(true) };
         batch.clear(BATCH_BYTES);
         self.told = 0;
-        let mut filling = Filling { batch, position: &mut self.position, counts: &mut self.counts };
+        let mut found = TailCounts::default();
+        let mut filling = Filling { batch, position: &mut self.position, counts: &mut found };
         // Large pieces first: what the store has dropped at its end, and what the tail is not to read any more.
         filling.pass_over(store.low().min(to), GapReason::Removed);
         filling.pass_over(to.saturating_sub(self.capacity), GapReason::Lagged);
         if *filling.position < to {
             filling.scan(store, &mut self.matcher, to)?;
         }
+        found.uncomparable = self.matcher.uncomparable() - self.counts.uncomparable;
+        self.counts.filtered += found.filtered;
+        self.counts.missed_removed += found.missed_removed;
+        self.counts.missed_lagged += found.missed_lagged;
+        self.counts.uncomparable += found.uncomparable;
+        self.totals.add(found);
         Ok(true)
     }
 }

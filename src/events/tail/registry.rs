@@ -22,13 +22,12 @@ pub(crate) struct Tails {
     pub(crate) bell: Bell,
     entries: Mutex<Entries>,
     pub(super) panics: AtomicU64,
+    pub(super) totals: Arc<Totals>,
 }
 
 pub(super) struct Entries {
     pub(super) live: Vec<Arc<Entry>>,
     pub(super) next_id: u64,
-    /// What those that ended had counted.
-    ended: TailCounts,
     /// The worker for callbacks was started.
     pub(super) working: bool,
     pub(super) closed: bool,
@@ -63,14 +62,13 @@ pub(super) enum Taken {
 
 impl Tails {
     pub(crate) fn new() -> Self {
-        let entries = Entries {
-            live: Vec::new(),
-            next_id: 1,
-            ended: TailCounts::default(),
-            working: false,
-            closed: false,
-        };
-        Self { bell: Bell::new(), entries: Mutex::new(entries), panics: AtomicU64::new(0) }
+        let entries = Entries { live: Vec::new(), next_id: 1, working: false, closed: false };
+        Self {
+            bell: Bell::new(),
+            entries: Mutex::new(entries),
+            panics: AtomicU64::new(0),
+            totals: Arc::default(),
+        }
     }
 
     pub(super) fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -95,26 +93,51 @@ impl Tails {
     }
 
     pub(crate) fn stats(&self) -> TailsStats {
-        let (live, mut counts) = {
-            let entries = self.entries();
-            (entries.live.clone(), entries.ended)
-        };
-        for entry in &live {
-            counts.add(lock(&entry.reader).counts());
+        TailsStats {
+            tails: self.entries().live.len() as u64,
+            callback_panics: self.panics.load(Ordering::Relaxed),
+            counts: self.totals.read(),
         }
-        let callback_panics = self.panics.load(Ordering::Relaxed);
-        TailsStats { tails: live.len() as u64, callback_panics, counts }
     }
 
     pub(super) fn remove(&self, entry: &Entry) {
-        {
-            let mut entries = self.entries();
-            let Some(at) = entries.live.iter().position(|other| other.id == entry.id) else { return };
-            entries.live.swap_remove(at);
+        self.entries().live.retain(|other| other.id != entry.id);
+    }
+}
+
+/// What all tails have counted. A tail's own counts are its reader's; these are kept beside them, so that the end of
+/// a tail waits for no reader.
+#[derive(Default)]
+pub(super) struct Totals {
+    delivered: AtomicU64,
+    filtered: AtomicU64,
+    missed_removed: AtomicU64,
+    missed_lagged: AtomicU64,
+    uncomparable: AtomicU64,
+}
+
+impl Totals {
+    pub(super) fn add(&self, more: TailCounts) {
+        let pairs = [
+            (&self.delivered, more.delivered),
+            (&self.filtered, more.filtered),
+            (&self.missed_removed, more.missed_removed),
+            (&self.missed_lagged, more.missed_lagged),
+            (&self.uncomparable, more.uncomparable),
+        ];
+        for (total, more) in pairs.into_iter().filter(|(_, more)| *more > 0) {
+            total.fetch_add(more, Ordering::Relaxed);
         }
-        // Not under the list's lock: whoever reads may be the last to hold the store, whose end takes that lock.
-        let counts = lock(&entry.reader).counts();
-        self.entries().ended.add(counts);
+    }
+
+    fn read(&self) -> TailCounts {
+        TailCounts {
+            delivered: self.delivered.load(Ordering::Relaxed),
+            filtered: self.filtered.load(Ordering::Relaxed),
+            missed_removed: self.missed_removed.load(Ordering::Relaxed),
+            missed_lagged: self.missed_lagged.load(Ordering::Relaxed),
+            uncomparable: self.uncomparable.load(Ordering::Relaxed),
+        }
     }
 }
 
@@ -122,7 +145,6 @@ impl Entry {
     /// The next item; where none is at hand, the store is read once.
     pub(super) fn take(&self) -> Taken {
         let mut reader = lock(&self.reader);
-        // Looked at under the lock, so that what is told is counted before an end that comes meanwhile counts.
         if self.over.load(Ordering::Acquire) {
             return Taken::Over;
         }

@@ -23,7 +23,7 @@ defmodule ElixirScope.Soundness.VmTest do
   @load """
   {:ok, _} = Application.ensure_all_started(:elixir_scope)
   alias ElixirScope.Foundation.{Config, Events}
-  for _ <- 1..200, do: spawn(fn -> Config.subscribe(); receive do: (:never -> :ok) end)
+  for _ <- 1..200, do: spawn(fn -> Config.subscribe(); Events.subscribe(); receive do: (:never -> :ok) end)
   for k <- 1..3 do
     spawn(fn ->
       Stream.iterate(1, &(&1 + 1)) |> Enum.each(fn n ->
@@ -34,7 +34,9 @@ defmodule ElixirScope.Soundness.VmTest do
     end)
   end
   Config.subscribe()
+  {:ok, _} = Events.subscribe(event_type: :load)
   receive do: ({:config_notification, _} -> :ok)
+  receive do: ({:event_notification, _, _} -> :ok)
   """
 
   test "the VM halts #{@halts} times under notification load, in an orderly way and at once", %{ebin: ebin} do

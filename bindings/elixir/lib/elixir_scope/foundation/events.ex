@@ -17,12 +17,13 @@ defmodule ElixirScope.Foundation.Events do
 
   alias ElixirScope.Foundation
   alias ElixirScope.Foundation.{Error, Instance, Native}
-  alias ElixirScope.Foundation.Events.{Codec, Query, Summary}
+  alias ElixirScope.Foundation.Events.{Codec, Query, Subscription, Summary}
   alias ElixirScope.Foundation.Logic.EventLogic
   alias ElixirScope.Foundation.Types.Event
   alias ElixirScope.Foundation.Validation.EventValidator
 
   @type result(value) :: {:ok, value} | {:error, Error.t()}
+  @type subscription :: pos_integer()
 
   @doc "Starts the services if they are not running."
   @spec initialize() :: :ok | {:error, Error.t()}
@@ -113,6 +114,79 @@ defmodule ElixirScope.Foundation.Events do
   """
   @spec stream(map() | keyword()) :: result(Enumerable.t())
   def stream(conditions), do: stream_in(Instance.handle(), conditions)
+
+  @doc """
+  The calling process is told of events as they are stored, until it dies or unsubscribes.
+
+  It receives, for each event that matches the conditions, in the order of storing and once,
+
+      {:event_notification, subscription, {:event_stored, seq, %Event{}}}
+
+  and where events are missing, because the store had dropped them before they could be told,
+
+      {:event_notification, subscription, {:events_missed, %{first_seq: _, last_seq: _, count: _, reason: _}}}
+
+  with the reason `:removed`, or `:lagged` where the subscription was further behind than its `:capacity`. Conditions
+  are those of `query/1` without `:seq_range`, `:order_by`, `:offset`, `:limit` and `:timeout`.
+
+  **Acknowledge what is dealt with**, by `acknowledge/2`: no more than `:window` messages are sent without that, so
+  that no mailbox fills. The store waits for nobody meanwhile, and nothing is missed in silence.
+
+  Options: `:from_seq`, the first position to tell, for going on where an earlier subscription ended (by default what
+  is stored from now on); `:capacity`, how many events it may be behind the newest; `:window` (1,000).
+
+      iex> alias ElixirScope.Foundation.Events
+      iex> {:ok, subscription} = Events.subscribe(event_type: :order_paid, data: [{[:total], :>, 10}])
+      iex> {:ok, event} = Events.new_event(:order_paid, %{total: 12})
+      iex> {:ok, _id} = Events.store(event)
+      iex> receive do
+      ...>   {:event_notification, ^subscription, {:event_stored, _seq, told}} -> told.data
+      ...> end
+      %{total: 12}
+      iex> Events.acknowledge(subscription)
+      :ok
+      iex> Events.unsubscribe(subscription)
+      :ok
+  """
+  @spec subscribe(map() | keyword(), keyword()) :: result(subscription())
+  def subscribe(conditions \\ [], opts \\ []),
+    do: Subscription.open(Instance.handle(), self(), conditions, opts)
+
+  @doc "The subscription ends; a message may be on its way. `:ok` also when it has ended already."
+  @spec unsubscribe(subscription()) :: :ok | {:error, Error.t()}
+  def unsubscribe(subscription),
+    do: Native.event_unsubscribe(Instance.handle(), self(), subscription)
+
+  @doc "All subscriptions of the calling process end."
+  @spec unsubscribe() :: :ok | {:error, Error.t()}
+  def unsubscribe, do: Native.event_unsubscribe(Instance.handle(), self(), nil)
+
+  @doc "So many messages of the subscription are dealt with, and as many more may be sent."
+  @spec acknowledge(subscription(), non_neg_integer()) :: :ok | {:error, Error.t()}
+  def acknowledge(subscription, count \\ 1),
+    do: Native.event_acknowledge(Instance.handle(), subscription, count)
+
+  @doc "What a subscription has told, passed over and is behind; `position` is the first that it has not looked at."
+  @spec subscription_stats(subscription()) :: result(map())
+  def subscription_stats(subscription),
+    do: Native.event_subscription_stats(Instance.handle(), subscription)
+
+  @doc """
+  Events as they are stored, as a stream without an end: of `{:event_stored, seq, event}` and `{:events_missed, gap}`,
+  as `subscribe/2` tells them. Acknowledging is done. Each enumeration is a subscription of the enumerating process,
+  which ends with it; it also ends when the instance is closed. Options: those of `subscribe/2`, and `:timeout`, the
+  milliseconds without an event after which the stream ends.
+
+      iex> alias ElixirScope.Foundation.Events
+      iex> {:ok, event} = Events.new_event(:tailed, 7, correlation_id: "tail-1")
+      iex> {:ok, _id} = Events.store(event)
+      iex> {:ok, stream} = Events.tail([correlation_id: "tail-1"], from_seq: 1)
+      iex> [{:event_stored, _seq, told}] = stream |> Stream.filter(&match?({:event_stored, _, _}, &1)) |> Enum.take(1)
+      iex> told == event
+      true
+  """
+  @spec tail(map() | keyword(), keyword()) :: result(Enumerable.t())
+  def tail(conditions \\ [], opts \\ []), do: Subscription.stream(Instance.handle(), conditions, opts)
 
   @doc "How many events a query finds."
   @spec count(map() | keyword()) :: result(non_neg_integer())
@@ -301,6 +375,9 @@ defmodule ElixirScope.Foundation.Events do
          events_evicted: stats.evicted,
          start_time: Native.timestamp(handle) - status.uptime_ms * 1_000_000,
          uptime_ms: status.uptime_ms,
+         subscribers_count: stats.tails.tails,
+         events_notified: stats.tails.delivered,
+         notifications_missed: stats.tails.missed_removed + stats.tails.missed_lagged,
          memory_usage_estimate: stats.memory_bytes + stats.index_bytes
        }}
     end

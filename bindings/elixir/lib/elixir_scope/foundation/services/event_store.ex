@@ -5,13 +5,15 @@ defmodule ElixirScope.Foundation.Services.EventStore do
   not pass through this process.
 
   Messages: `{:store_event, event}`, `{:store_batch, events}`, `{:get_event, id}`, `{:query_events, query}`,
-  `{:get_by_correlation, id}`, `{:prune_before, timestamp}`, `:get_stats`, `:get_status`, `:reset_state` (in test
+  `{:get_by_correlation, id}`, `{:prune_before, timestamp}`, `{:subscribe, pid}`,
+  `{:subscribe, pid, conditions, opts}`, `{:unsubscribe, pid}`, `{:unsubscribe, pid, subscription}`, `:get_stats`, `:get_status`, `:reset_state` (in test
   mode).
   """
 
   use GenServer, shutdown: 10_000
 
   alias ElixirScope.Foundation.{Error, Events, Instance, Native, ProcessRegistry, Utils}
+  alias ElixirScope.Foundation.Events.Subscription
   alias ElixirScope.Foundation.Services.TestMode
 
   @end_of_time 0x7FFF_FFFF_FFFF_FFFF
@@ -29,16 +31,29 @@ defmodule ElixirScope.Foundation.Services.EventStore do
   defdelegate get_correlation_chain(correlation_id), to: Events
   defdelegate get_time_range(first, last), to: Events
   defdelegate get_recent(count \\ 100), to: Events
+  defdelegate tail(conditions \\ [], opts \\ []), to: Events
+  defdelegate acknowledge(subscription, count \\ 1), to: Events
+  defdelegate subscription_stats(subscription), to: Events
   defdelegate prune_before(timestamp), to: Events
   defdelegate stats, to: Events
   defdelegate status, to: Events
   defdelegate available?, to: Events
 
+  @doc "A process is told of events as they are stored: see `ElixirScope.Foundation.Events.subscribe/2`."
+  @spec subscribe(pid(), map() | keyword(), keyword()) :: Events.result(Events.subscription())
+  def subscribe(pid \\ self(), conditions \\ [], opts \\ []),
+    do: Subscription.open(Instance.handle(), pid, conditions, opts)
+
+  @doc "All subscriptions of a process end, or this one."
+  @spec unsubscribe(pid(), Events.subscription() | nil) :: :ok | {:error, Error.t()}
+  def unsubscribe(pid \\ self(), subscription \\ nil),
+    do: Native.event_unsubscribe(Instance.handle(), pid, subscription)
+
   @doc "Starts the services if they are not running; the options are the running ones'."
   @spec initialize(keyword()) :: :ok | {:error, Error.t()}
   def initialize(_opts \\ []), do: Events.initialize()
 
-  @doc "In test mode: a store without events."
+  @doc "In test mode: a store without events and subscribers."
   @spec reset_state() :: :ok | {:error, Error.t()}
   def reset_state, do: TestMode.guard(fn -> reset_state_of(:production) end)
 
@@ -96,6 +111,20 @@ defmodule ElixirScope.Foundation.Services.EventStore do
     Native.event_prune(Instance.handle(namespace), timestamp)
   end
 
+  defp answer({:subscribe, pid}, namespace), do: Subscription.open(Instance.handle(namespace), pid, [], [])
+
+  defp answer({:subscribe, pid, conditions, opts}, namespace) do
+    Subscription.open(Instance.handle(namespace), pid, conditions, opts)
+  end
+
+  defp answer({:unsubscribe, pid}, namespace) do
+    Native.event_unsubscribe(Instance.handle(namespace), pid, nil)
+  end
+
+  defp answer({:unsubscribe, pid, subscription}, namespace) do
+    Native.event_unsubscribe(Instance.handle(namespace), pid, subscription)
+  end
+
   defp answer(:get_stats, namespace), do: Events.stats_of(Instance.handle(namespace))
   defp answer(:get_status, namespace), do: Events.status_of(Instance.handle(namespace))
   defp answer(:reset_state, namespace), do: TestMode.guard(fn -> reset_state_of(namespace) end)
@@ -105,6 +134,8 @@ defmodule ElixirScope.Foundation.Services.EventStore do
   end
 
   defp reset_state_of(namespace) do
-    with {:ok, _pruned} <- Native.event_prune(Instance.handle(namespace), @end_of_time), do: :ok
+    with :ok <- Native.event_unsubscribe_all(Instance.handle(namespace)),
+         {:ok, _pruned} <- Native.event_prune(Instance.handle(namespace), @end_of_time),
+         do: :ok
   end
 end
