@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{File, Storage};
+use super::{Failure, File, Storage};
 use crate::error::{Code, Error, Result};
 
 /// How many temporary files of one name may lie about after crashes before writing is refused.
@@ -99,6 +99,26 @@ pub fn write_atomically_with<R>(
     }
 }
 
+/// Makes a directory and those above it, so that they are there after a crash too; fine if they exist.
+///
+/// Directories that exist are synced as well, as far as this process may: whoever made them may have been stopped
+/// before that.
+pub fn create_dir_durably(storage: &dyn Storage, directory: &Path) -> Result<()> {
+    let mut above: Vec<(&Path, bool)> = Vec::new();
+    for made in directory.ancestors().filter(|made| made.file_name().is_some()) {
+        above.push((made.parent().unwrap_or(Path::new("")), storage.exists(made)?));
+    }
+    storage.create_dir_all(directory)?;
+    for (parent, existed) in above.into_iter().rev() {
+        match storage.sync_dir(parent) {
+            // A directory above may be one that others can enter and not read.
+            Err(error) if existed && Failure::PermissionDenied.is(&error) => {}
+            synced => synced?,
+        }
+    }
+    Ok(())
+}
+
 /// Whether this is the name of a temporary file of [`write_atomically`], left behind by a crash when
 /// nobody is writing.
 pub fn is_temporary(name: &str) -> bool {
@@ -134,7 +154,7 @@ fn create_temporary(storage: &dyn Storage, path: &Path) -> Result<(PathBuf, Box<
         let temporary = path.with_file_name(temporary);
         match storage.create_new(&temporary) {
             Ok(file) => return Ok((temporary, file)),
-            Err(error) if error.context().get("kind").is_some_and(|kind| kind == "already_exists") => {}
+            Err(error) if Failure::AlreadyExists.is(&error) => {}
             Err(error) => return Err(error),
         }
     }

@@ -77,6 +77,11 @@ impl Failure {
         }
     }
 
+    /// Whether this error is a failure of this kind.
+    pub fn is(&self, error: &Error) -> bool {
+        error.context().get("kind").is_some_and(|kind| kind == self.name())
+    }
+
     fn code(&self) -> Code {
         match self {
             Self::NotFound => Code::DataNotFound,

@@ -17,7 +17,9 @@ mod sim;
 use std::fmt;
 use std::path::Path;
 
-pub use atomic::{Writer, is_temporary, read_all, write_atomically, write_atomically_with};
+pub use atomic::{
+    Writer, create_dir_durably, is_temporary, read_all, write_atomically, write_atomically_with,
+};
 pub use failure::Failure;
 pub use real::RealStorage;
 pub use sim::{Fault, Operation, SimStorage, Snapshot};

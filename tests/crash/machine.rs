@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use elixirscope_foundation::storage::{SimStorage, Snapshot};
+use elixirscope_foundation::storage::{Operation, SimStorage, Snapshot};
 
 /// The processors that tests may count on.
 const THREADS: usize = 2;
@@ -161,7 +161,7 @@ impl Plan {
         let states = std::env::var("ESF_CRASH_STATES").ok().and_then(|states| states.parse().ok());
         Self {
             first_seed: 1,
-            states: states.unwrap_or(2_000),
+            states: states.unwrap_or(500),
             crashes: 4,
             outcomes: 2,
             again_every: 9,
@@ -321,20 +321,33 @@ fn one_state<S: Subject>(
     }
 }
 
+/// Runs one place and tells every operation that changes the disk.
 fn replay<S: Subject>(subject: &S, place: Place) -> Result<(), String> {
+    let tell = |what: &'static str, disk: &SimStorage| {
+        let looking = [Operation::Open, Operation::Read, Operation::List, Operation::Look, Operation::Map];
+        let told = disk.clone();
+        disk.watch(move |operation, path| {
+            if !looking.contains(&operation) {
+                eprintln!("{what} {}: {operation:?} {}", told.operations() + 1, path.display());
+            }
+        });
+    };
     let find = |moments: Vec<Snapshot>, at: At| {
         let found = moments.into_iter().find(|moment| moment.operations() == at.operations);
         found.ok_or_else(|| format!("the workload has no operation {}", at.operations))
     };
     let disk = SimStorage::new(place.workload);
+    tell("workload", &disk);
     disk.record();
     let story = subject.run(place.workload, &disk);
     let disk = place.first.stop.apply(&find(disk.recording(), place.first)?);
+    tell("recovery", &disk);
     disk.record();
     let loss = place.first.stop.loss();
     let story = guarded(|| subject.recover(&story, place.first.operations, loss, &disk))?;
     let Some(second) = place.second else { return Ok(()) };
     let disk = second.stop.apply(&find(disk.recording(), second)?);
+    tell("second recovery", &disk);
     guarded(|| subject.recover(&story, second.operations, second.stop.loss(), &disk)).map(|_| ())
 }
 

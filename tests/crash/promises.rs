@@ -45,12 +45,40 @@ impl Span {
         (Self { began, ended: disk.operations() }, answer)
     }
 
-    fn begun(self, operations: u64) -> bool {
-        self.began <= operations
+    /// The same for what was never answered.
+    pub fn unanswered(self) -> Self {
+        Self { ended: u64::MAX, ..self }
     }
 
-    fn done(self, operations: u64) -> bool {
-        self.ended <= operations
+    fn begun(self, moment: Moment) -> bool {
+        // What needed no operation at all is begun when it is done.
+        self.began <= moment.begun || self.done(moment)
+    }
+
+    fn done(self, moment: Moment) -> bool {
+        self.ended <= moment.done
+    }
+}
+
+/// How far a disk had come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// So many operations had been begun,
+    begun: u64,
+    /// and so many had been done.
+    done: u64,
+}
+
+impl Moment {
+    /// A disk that was stopped: a kill may come in the middle of the last operation.
+    pub fn stopped(operations: u64, loss: Loss) -> Self {
+        let last = u64::from(loss == Loss::Process);
+        Self { begun: operations, done: operations.saturating_sub(last) }
+    }
+
+    /// A disk that goes on.
+    pub fn running(operations: u64) -> Self {
+        Self { begun: operations, done: operations }
     }
 }
 
@@ -63,6 +91,18 @@ pub struct Append {
     pub safe: Safe,
     /// The new value, if it is a change of configuration.
     pub config: Option<u64>,
+    /// A recovery that had come so far did not find it: from then on it is gone.
+    gone: Option<u64>,
+}
+
+impl Append {
+    pub fn new(span: Span, events: Vec<(u64, u64)>, safe: Safe) -> Self {
+        Self { span, events, safe, config: None, gone: None }
+    }
+
+    fn may_be_there(&self, moment: Moment) -> bool {
+        self.span.begun(moment) && self.gone.is_none_or(|gone| moment.begun < gone)
+    }
 }
 
 /// Events below `seq` are safe, it was said at some moment.
@@ -102,9 +142,16 @@ pub struct Found {
 }
 
 impl Story {
+    /// The largest number that an event was known by.
+    pub fn last_number(&self) -> u64 {
+        let events = self.appends.iter().flat_map(|append| &append.events);
+        let numbers = events.map(|(_, number)| *number).chain(self.prunes.iter().map(|prune| prune.below));
+        numbers.max().unwrap_or(0)
+    }
+
     /// Compares what was found after a stop with what had been promised by then.
-    pub fn check(&self, operations: u64, loss: Loss, found: &Found) -> Result<(), String> {
-        let begun = || self.appends.iter().filter(|append| append.span.begun(operations));
+    pub fn check(&self, moment: Moment, loss: Loss, found: &Found) -> Result<(), String> {
+        let begun = || self.appends.iter().filter(|append| append.may_be_there(moment));
         let written: BTreeMap<u64, u64> = begun().flat_map(|append| append.events.iter().copied()).collect();
         let there: BTreeSet<u64> = found.events.iter().map(|(seq, _)| *seq).collect();
 
@@ -125,27 +172,29 @@ impl Story {
             }
         }
 
-        let prunes = || self.prunes.iter().filter(|prune| prune.span.begun(operations));
+        let prunes = || self.prunes.iter().filter(|prune| prune.span.begun(moment));
         let may_be_gone = |tag: u64| prunes().any(|prune| tag < prune.below);
-        let must_be_gone = |tag: u64| prunes().any(|prune| prune.span.done(operations) && tag < prune.below);
+        let must_be_gone = |tag: u64| prunes().any(|prune| prune.span.done(moment) && tag < prune.below);
         // An event that was stored after the prune had begun may have been spared, and may not.
         if let Some((seq, tag)) = found.events.iter().find(|(_, tag)| must_be_gone(*tag)) {
             return Err(format!("P9: seq {seq}, event {tag}, was pruned and is back"));
         }
 
         let safe_below =
-            self.watermarks.iter().filter(|mark| mark.at <= operations && mark.safe.survives(loss));
+            self.watermarks.iter().filter(|mark| mark.at <= moment.done && mark.safe.survives(loss));
         let safe_below = safe_below.map(|mark| mark.below).max().unwrap_or(0);
         let last = there.last().copied().unwrap_or(0);
         let in_gap = |seq: u64| found.gaps.iter().any(|(from, to)| (*from..=*to).contains(&seq));
         for append in begun() {
-            let promised = append.span.done(operations) && append.safe.survives(loss);
+            let promised = append.span.done(moment) && append.safe.survives(loss);
             let expected = append.events.iter().filter(|(_, tag)| !may_be_gone(*tag));
             let (whole, missing): (Vec<u64>, Vec<u64>) =
                 expected.map(|(seq, _)| *seq).partition(|seq| there.contains(seq));
             if let Some(seq) = missing.iter().find(|seq| promised || **seq < safe_below) {
-                let by = if promised { "its receipt" } else { "the watermark" };
-                return Err(format!("P1: seq {seq} is lost, {by} said {:?}", append.safe));
+                let by = if promised { "its receipt" } else { "a watermark" };
+                return Err(format!(
+                    "P1: seq {seq} is lost, {by} said it was safe from the loss of the {loss:?}"
+                ));
             }
             if let (Some(one), Some(other)) = (whole.first(), missing.first()) {
                 return Err(format!("P4: of one append seq {one} is there and {other} is not"));
@@ -173,29 +222,33 @@ impl Story {
         Ok(())
     }
 
-    /// The story as it goes on after a recovery that found this, with a disk whose operations count from 0:
-    /// what was found was there before, and what was promised still is.
-    pub fn after(&self, operations: u64, found: &Found) -> Self {
+    /// The story as it goes on after a recovery that found this, on a disk whose operations count from 0: what
+    /// was promised still is. Until the recovery had come to its end, after `opened` operations, nobody knew
+    /// what it would find, and another one may find otherwise.
+    pub fn after(&self, moment: Moment, loss: Loss, found: &Found, opened: u64) -> Self {
         let there: BTreeSet<u64> = found.events.iter().map(|(seq, _)| *seq).collect();
         let past = Span { began: 0, ended: 0 };
-        let begun = self.appends.iter().filter(|append| append.span.begun(operations));
-        let appends = begun.filter(|append| append.events.iter().any(|(seq, _)| there.contains(seq)));
-        let appends = appends.map(|append| {
-            let promised = append.span.done(operations);
-            let events = append.events.iter().filter(|(seq, _)| there.contains(seq)).copied().collect();
+        let appends = self.appends.iter().filter(|append| append.may_be_there(moment)).map(|append| {
+            let found = append.events.iter().any(|(seq, _)| there.contains(seq));
             // A recovery promises nothing by itself: what it says is safe is a watermark of its own.
-            let safe = if promised { append.safe } else { Safe::Memory };
-            Append { span: past, events, safe, config: append.config }
+            let safe = if found && append.span.done(moment) { append.safe } else { Safe::Memory };
+            let gone = if found { None } else { Some(opened) };
+            Append { span: past, events: append.events.clone(), safe, config: append.config, gone }
         });
         // One that was stopped may be done, and nobody was told so.
-        let prunes = self.prunes.iter().filter(|prune| prune.span.begun(operations)).map(|prune| {
-            let ended = if prune.span.done(operations) { 0 } else { u64::MAX };
+        let prunes = self.prunes.iter().filter(|prune| prune.span.begun(moment)).map(|prune| {
+            let ended = if prune.span.done(moment) { 0 } else { u64::MAX };
             Prune { span: Span { began: 0, ended }, ..*prune }
         });
-        let watermarks = self.watermarks.iter().filter(|mark| mark.at <= operations);
+        // The places of what is lost are given to others, of which nothing was said yet.
+        let next = found.events.last().map_or(0, |(seq, _)| seq + 1);
+        let watermarks =
+            self.watermarks.iter().filter(|mark| mark.at <= moment.done && mark.safe.survives(loss));
         Self {
             appends: appends.collect(),
-            watermarks: watermarks.map(|mark| Watermark { at: 0, ..*mark }).collect(),
+            watermarks: watermarks
+                .map(|mark| Watermark { at: 0, below: mark.below.min(next), ..*mark })
+                .collect(),
             prunes: prunes.collect(),
             workload: self.workload,
         }
@@ -207,10 +260,8 @@ impl Story {
 #[test]
 fn each_broken_promise_is_noticed() {
     let append = |at: u64, events: &[(u64, u64)], safe, config| Append {
-        span: Span { began: at, ended: at },
-        events: events.to_vec(),
-        safe,
         config,
+        ..Append::new(Span { began: at, ended: at }, events.to_vec(), safe)
     };
     let story = Story {
         appends: vec![
@@ -224,7 +275,10 @@ fn each_broken_promise_is_noticed() {
     let check = |operations, loss, change: &dyn Fn(&mut Found)| {
         let mut found = whole.clone();
         change(&mut found);
-        story.check(operations, loss, &found).err().map_or(String::new(), |broken| broken[..2].to_owned())
+        story
+            .check(Moment::running(operations), loss, &found)
+            .err()
+            .map_or(String::new(), |broken| broken[..2].to_owned())
     };
     let keep = |seqs: &'static [u64]| {
         move |found: &mut Found| {
@@ -238,6 +292,14 @@ fn each_broken_promise_is_noticed() {
     assert_eq!(check(3, Loss::Power, &keep(&[])), "P1");
     assert_eq!(check(0, Loss::Power, &keep(&[])), "", "nothing was promised yet");
     assert_eq!(check(1, Loss::Power, &|_| {}), "P2", "nobody had written those yet");
+    let killed = Moment::stopped(3, Loss::Process);
+    let mut found = whole.clone();
+    keep(&[1, 2, 3])(&mut found);
+    assert_eq!(
+        story.check(killed, Loss::Process, &found),
+        Ok(()),
+        "killed in the middle of the last operation"
+    );
     assert_eq!(check(3, Loss::Power, &|found| found.events[1].1 = 22), "P2");
     assert_eq!(check(3, Loss::Power, &keep(&[1, 4])), "P3");
     let gap = |from, to| move |found: &mut Found| found.gaps.push((from, to));
@@ -256,8 +318,8 @@ fn each_broken_promise_is_noticed() {
     let marked = Story { watermarks: vec![mark(2)], ..story.clone() };
     let mut found = whole.clone();
     keep(&[1])(&mut found);
-    assert!(marked.check(3, Loss::Power, &found).unwrap_err().starts_with("P1"));
-    assert_eq!(marked.check(1, Loss::Power, &found), Ok(()));
+    assert!(marked.check(Moment::running(3), Loss::Power, &found).unwrap_err().starts_with("P1"));
+    assert_eq!(marked.check(Moment::running(1), Loss::Power, &found), Ok(()));
 
     let pruned = |began, ended| Story {
         prunes: vec![Prune { span: Span { began, ended }, below: 21 }],
@@ -265,15 +327,28 @@ fn each_broken_promise_is_noticed() {
     };
     let mut found = whole.clone();
     keep(&[3, 4])(&mut found);
-    assert_eq!(pruned(3, 4).check(3, Loss::Power, &found), Ok(()), "it may be done");
-    assert_eq!(pruned(3, 4).check(3, Loss::Power, &whole), Ok(()), "it need not be");
-    assert!(pruned(3, 3).check(3, Loss::Power, &whole).unwrap_err().starts_with("P9"), "it was done");
-    assert!(pruned(4, 4).check(3, Loss::Power, &found).unwrap_err().starts_with("P1"), "it was not begun");
+    assert_eq!(pruned(3, 4).check(Moment::running(3), Loss::Power, &found), Ok(()), "it may be done");
+    assert_eq!(pruned(3, 4).check(Moment::running(3), Loss::Power, &whole), Ok(()), "it need not be");
+    assert!(
+        pruned(3, 3).check(Moment::running(3), Loss::Power, &whole).unwrap_err().starts_with("P9"),
+        "it was done"
+    );
+    assert!(
+        pruned(4, 4).check(Moment::running(3), Loss::Power, &found).unwrap_err().starts_with("P1"),
+        "it was not begun"
+    );
 
     // What goes on from here: what was found is there, and nothing else.
-    let after = story.after(2, &Found { events: vec![(1, 10)], ..Found::default() });
+    let after =
+        story.after(Moment::running(2), Loss::Power, &Found { events: vec![(1, 10)], ..Found::default() }, 2);
     let only = |events: &[(u64, u64)]| Found { events: events.to_vec(), ..Found::default() };
-    assert_eq!(after.check(0, Loss::Power, &only(&[(1, 10)])), Ok(()));
-    assert!(after.check(0, Loss::Power, &only(&[])).unwrap_err().starts_with("P1"));
-    assert!(after.check(0, Loss::Power, &only(&[(1, 10), (2, 20), (3, 21)])).unwrap_err().starts_with("P2"));
+    assert_eq!(after.check(Moment::running(0), Loss::Power, &only(&[(1, 10)])), Ok(()));
+    assert!(after.check(Moment::running(0), Loss::Power, &only(&[])).unwrap_err().starts_with("P1"));
+    let more = only(&[(1, 10), (2, 20), (3, 21)]);
+    assert_eq!(
+        after.check(Moment::running(1), Loss::Power, &more),
+        Ok(()),
+        "nobody had found it missing yet"
+    );
+    assert!(after.check(Moment::running(2), Loss::Power, &more).unwrap_err().starts_with("P2"));
 }

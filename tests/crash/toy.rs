@@ -11,7 +11,7 @@ use elixirscope_foundation::storage::{File, SimStorage, Storage, read_all, write
 
 use crate::careless::{Careless, Forgets};
 use crate::machine::{Loss, Plan, Subject, explore};
-use crate::promises::{Append, Found, Safe, Span, Story};
+use crate::promises::{Append, Found, Moment, Safe, Span, Story};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mistake {
@@ -104,7 +104,7 @@ impl<'a> Toy<'a> {
             self.log.sync()
         });
         stored?;
-        story.appends.push(Append { span, events: vec![(seq, tag)], safe: Safe::Power, config: None });
+        story.appends.push(Append::new(span, vec![(seq, tag)], Safe::Power));
         Ok(())
     }
 }
@@ -130,16 +130,18 @@ impl Subject for Mistake {
         loss: Loss,
         disk: &SimStorage,
     ) -> Result<Story, String> {
+        let moment = Moment::stopped(operations, loss);
         let mut toy = Toy::open(disk, *self).map_err(|error| format!("P5: {error}"))?;
+        let opened = disk.operations();
         let found = Found { events: toy.found.clone(), ..Found::default() };
-        story.check(operations, loss, &found)?;
-        let mut story = story.after(operations, &found);
+        story.check(moment, loss, &found)?;
+        let mut story = story.after(moment, loss, &found, opened);
         for number in 0..2 {
             toy.append(1_000_000 + number, &mut story).map_err(|error| error.to_string())?;
         }
         let reopened = Toy::open(disk, *self).map_err(|error| format!("P5: {error}"))?;
         let found = Found { events: reopened.found.clone(), ..Found::default() };
-        story.check(disk.operations(), loss, &found)?;
+        story.check(Moment::running(disk.operations()), loss, &found)?;
         Ok(story)
     }
 }

@@ -125,9 +125,9 @@ impl Logs {
         (self.made.load(Ordering::Relaxed), self.recycled.load(Ordering::Relaxed))
     }
 
-    /// A log found at opening, all of whose events are back in memory.
-    pub(crate) fn found(&self, number: u64, last_seq: u64, path: PathBuf) {
-        lock(&self.files).closed.push(Closed { number, last_seq, path, reusable: true });
+    /// A log found at opening, all of whose events are back in memory; whether its file may be used again.
+    pub(crate) fn found(&self, number: u64, last_seq: u64, path: PathBuf, reusable: bool) {
+        lock(&self.files).closed.push(Closed { number, last_seq, path, reusable });
     }
 
     /// A file found at opening that holds nothing of use.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::super::durability::Durability;
 use super::super::names::Names;
+use super::super::record::{FLAG_FIRST, Record};
 use super::super::segment::Writer;
 use super::super::store::EventStore;
 use super::Disk;
@@ -121,7 +122,10 @@ impl Mapped {
         writer: &Writer,
         first: u64,
     ) -> bool {
-        if slot.as_ref().is_some_and(|shard| shard.log.full()) {
+        // An append is in one log, or opening takes neither part for whole.
+        let begins = |record: Record<'_>| record.flags() & FLAG_FIRST != 0;
+        let begins = writer.staged(writer.unpublished().start).is_some_and(begins);
+        if begins && slot.as_ref().is_some_and(|shard| shard.log.full()) {
             self.retire(disk, slot);
         }
         if slot.is_none() {

@@ -38,10 +38,13 @@ impl EventStore {
             (options.log_bytes, mode.maps()),
             recovered.next_log.max(1),
         );
+        // What was in logs and could not be synced is in memory, and goes to another log from there.
+        let synced = logs.iter().all(|log| log.synced);
+        let durable = if synced { recovered.next_seq } else { sealed };
         if !options.read_only {
             for log in logs {
                 match log.read {
-                    Some((number, last_seq)) => files.found(number, last_seq, log.path),
+                    Some((number, last_seq)) => files.found(number, last_seq, log.path, log.synced),
                     None => files.unused(log.path),
                 }
             }
@@ -64,8 +67,7 @@ impl EventStore {
             archive: Archive::new(manifest.segments.clone(), manifest.low_seq.max(FIRST_SEQ)),
             logs: files,
             mapped: Mapped::new(shards),
-            // What was in logs is on the disk as far as it can be known; it is sealed before the logs go.
-            sync: Syncing::new(shards, recovered.next_seq.max(FIRST_SEQ)),
+            sync: Syncing::new(shards, durable.max(FIRST_SEQ)),
             sealing: Mutex::new(Sealer::new(shards, sealed, recovered.sealed_config)),
             prunes: ArcSwap::from_pointee(prunes),
             gaps: ArcSwap::from_pointee(recovered.report.gaps.clone()),

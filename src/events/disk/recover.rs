@@ -18,7 +18,7 @@ use super::logs::log_number;
 use super::manifest::{Manifest, MissingRange, Prune, SegmentRow, segment_numbers};
 use crate::error::{Code, Error, Result};
 use crate::runtime::clock::{Clock, SystemClock};
-use crate::storage::{Directory, Lock, Storage, is_temporary};
+use crate::storage::{Directory, Lock, Storage, create_dir_durably, is_temporary};
 
 /// How many gaps are told apart; the closest are taken together beyond it.
 pub(crate) const MAX_GAPS: usize = 1_024;
@@ -237,6 +237,8 @@ pub(crate) struct FoundLog {
     pub(crate) path: PathBuf,
     /// The number and the last event of a log that was read; `None` if there is nothing of use in the file.
     pub(crate) read: Option<(u64, u64)>,
+    /// Whether what was read is known to be on the disk: a process that was killed leaves it in the system's cache.
+    pub(crate) synced: bool,
 }
 
 /// The files of a store that have been read: what [`super::super::EventStore::open_recovered`] opens.
@@ -273,13 +275,16 @@ impl Recovered {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self> {
         let began = SystemClock.boot_ns();
-        if !options.read_only && !storage.exists(directory)? {
-            storage.create_dir_all(directory)?;
-            storage.sync_dir(directory.parent().unwrap_or(Path::new("")))?;
+        if !options.read_only && !storage.exists(&directory.join(Manifest::NAME))? {
+            create_dir_durably(&*storage, directory)?;
         }
         let lock =
             if options.read_only { None } else { Some(storage.lock(&directory.join("LOCK"), holder)?) };
         let held = storage.hold_dir(directory)?;
+        if !options.read_only {
+            // A process that was killed may have left names that only the system's cache has.
+            storage.sync_dir(directory)?;
+        }
         let names = storage.list(directory)?;
         let mut report = RecoveryReport::default();
         let manifest = find_manifest(&*storage, directory, &names, options.read_only, &mut report)?;
@@ -358,7 +363,9 @@ impl Recovered {
         for (path, named, bytes) in todo {
             progress(Progress { done, total });
             let read = self.read_log(&path, named, &mut rotten)?;
-            self.logs.push(FoundLog { path, read });
+            let sync = || self.storage.open_write(&path)?.sync();
+            let synced = self.options.read_only || read.is_none() || sync().is_ok();
+            self.logs.push(FoundLog { path, read, synced });
             done += bytes;
         }
         progress(Progress { done, total });

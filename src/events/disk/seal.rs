@@ -4,10 +4,11 @@
 //! go of what is in it, and logs are recycled. A crash between any two of these leaves a file that nobody names, which
 //! the next opening removes, and the events in their logs.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::super::file::{Limits, Scratch, SegmentEncoder, SegmentFile, SegmentOptions};
-use super::super::record::{FLAG_CONFIG, Record};
+use super::super::record::{AT_NODE, AT_TYPE, FLAG_CONFIG, FLAG_LAST, Record};
 use super::super::retention::{Reason, is_dead, prune_segment};
 use super::super::store::EventStore;
 use super::Disk;
@@ -29,6 +30,9 @@ pub(crate) struct Sealer {
     places: Places,
     /// The configuration as of there.
     config: ConfigPast,
+    /// A segment whose manifest could not be written: that one may name it all the same, when only its last step
+    /// failed. It can go once another manifest is there, and nothing is sealed before that.
+    doubtful: Option<PathBuf>,
 }
 
 /// What went into a segment.
@@ -43,7 +47,17 @@ struct Filled {
 
 impl Sealer {
     pub(crate) fn new(shards: usize, from: u64, config: ConfigPast) -> Self {
-        Self { places: Places::new(shards, from), config }
+        Self { places: Places::new(shards, from), config, doubtful: None }
+    }
+
+    /// Replaces a manifest that may name a segment which the store does not know of.
+    fn settle(&mut self, disk: &Disk) -> Result<()> {
+        let Some(path) = self.doubtful.clone() else { return Ok(()) };
+        disk.write_manifest(&lock(&disk.state))?;
+        // One that stays is found again at the next opening, which removes it.
+        let _ = disk.storage.remove(&path);
+        self.doubtful = None;
+        Ok(())
     }
 }
 
@@ -56,6 +70,7 @@ impl EventStore {
         let Some(disk) = &self.disk else { return Ok(0) };
         disk.check_writable()?;
         let mut sealer = lock(&disk.sealing);
+        sealer.settle(disk).inspect_err(|error| disk.note_failure(error.clone()))?;
         let mut written = 0;
         loop {
             let to = self.frontier.settled();
@@ -140,7 +155,9 @@ impl EventStore {
                     events.push((record.timestamp(), record.seq()));
                     raw += bytes.len() as u64;
                 }
-                Ok((events.len() as u64) < disk.options.segment_events && raw < SEGMENT_BYTES)
+                let full = events.len() as u64 >= disk.options.segment_events || raw >= SEGMENT_BYTES;
+                // Never within an append: a crash may take the rest of it, which is only in a log.
+                Ok(!full || record.flags() & FLAG_LAST == 0)
             })?;
             let footer = encoder.finish(&[])?;
             record_bytes = raw;
@@ -183,7 +200,9 @@ impl EventStore {
         self.note_state(disk, &mut state);
         if let Err(error) = disk.write_manifest(&state) {
             *state = before;
-            let _ = disk.storage.remove(&disk.directory.join(row.file_name()));
+            // The file's name is not used again: what that manifest says of it must stay true.
+            state.next_file = file + 1;
+            sealer.doubtful = Some(disk.directory.join(row.file_name()));
             return Err(error);
         }
         sealer.config = config;
@@ -381,12 +400,23 @@ fn copy(
         record.seq() < low
             || prunes.iter().any(|p| record.timestamp() < p.before_time && record.seq() < p.below_seq)
     };
+    let names = &disk.shared.names;
     let mut scratch = Scratch::default();
+    let mut own = Vec::new();
     for number in 0..file.blocks().len() {
         let Ok(block) = file.read_block_with(number, &mut scratch) else { continue };
         for (index, record) in block.records().enumerate() {
             let Some(bytes) = block.record_bytes(index).filter(|_| !gone(&record)) else { continue };
-            encoder.push(bytes, record.flags(), |number| block.name(number).unwrap_or_default())?;
+            // Every block of a file has numbers of its own for names; what follows in this one has the store's.
+            own.clear();
+            own.extend_from_slice(bytes);
+            for (at, number) in [(AT_TYPE, record.type_id()), (AT_NODE, record.node_id())] {
+                let number = names.intern(block.name(number).unwrap_or_default())?;
+                if let Some(place) = own.get_mut(at..at + 4) {
+                    place.copy_from_slice(&number.to_le_bytes());
+                }
+            }
+            encoder.push(&own, record.flags(), |number| names.name(number))?;
             events.push((record.timestamp(), record.seq()));
             *raw += record.length() as u64;
         }

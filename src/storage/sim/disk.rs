@@ -103,6 +103,7 @@ impl Disk {
     /// The machine goes on, as another process, with this on the disk.
     pub(super) fn restart(&mut self, medium: Medium) {
         self.medium = medium;
+        self.medium.writing = None;
         self.epoch += 1;
         self.power_lost_at = None;
         self.locks.clear();

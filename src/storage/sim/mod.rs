@@ -8,7 +8,7 @@
 //!   writes are lost, reordered and torn; bytes of unsynced writes may be garbage; the length is any that the
 //!   file had since then;
 //! - of each directory, a front part of its changes since the last `sync_dir`, whatever became of the files;
-//! - after a mere kill, everything that was written, of the last write perhaps only a part.
+//! - after a mere kill, everything that was written; of a write that it interrupted perhaps only a part.
 //!
 //! What was synced is there, always: whoever loses it forgot to sync.
 //!
@@ -94,12 +94,12 @@ impl SimStorage {
         disk.restart(after);
     }
 
-    /// The process ends at once and another one starts: what was written is there, but no more durable than
-    /// before. Files and locks from before are of no use.
+    /// The process ends between two operations and another one starts: what was written is there, but no more
+    /// durable than before. Files and locks from before are of no use. (In the middle of an operation a process
+    /// ends with [`Snapshot::killed`].)
     pub fn kill(&self) {
         let mut disk = self.lock_disk();
-        let Disk { medium, random, .. } = &mut *disk;
-        let after = medium.kill(random);
+        let after = disk.medium.clone();
         disk.restart(after);
     }
 
