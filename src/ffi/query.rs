@@ -188,7 +188,7 @@ pub unsafe extern "C" fn esf_events_correlation_chain(
 /// The next event.
 ///
 /// Errors: those of the header's introduction; ESF_DONE when there is none; ESF_TIMED_OUT when the query's time
-/// is up.
+/// is up; ESF_E_IO_ERROR and ESF_E_DATA_CORRUPTION where events are in a file that cannot be read.
 /// Threads: any, but one call on a cursor at a time.
 /// Ownership: the view's texts and bytes live until the next call on this cursor. They lie in the store's own
 /// memory: nothing is copied.

@@ -19,8 +19,8 @@ static uint64_t stat(esf_foundation *app, const char *name) {
 
 /* Whether every event that was handed in is accounted for, once. */
 static bool balances(esf_foundation *app) {
-    uint64_t gone =
-        stat(app, "dropped_oldest") + stat(app, "pruned") + stat(app, "expired") + stat(app, "evicted");
+    uint64_t gone = stat(app, "dropped_oldest") + stat(app, "pruned") + stat(app, "expired") +
+                    stat(app, "evicted") + stat(app, "lost");
     return stat(app, "stored") == stat(app, "events") + gone &&
            stat(app, "offered") == stat(app, "stored") + stat(app, "refused") + stat(app, "dropped_newest") +
                                        stat(app, "repeated");
@@ -146,7 +146,7 @@ static void an_event_sent_again_gets_its_first_receipt(void) {
     OK(esf_foundation_close(app, 5000, &err));
 }
 
-/* Bytes of a store that may have a mebibyte, of events of a kilobyte. */
+/* Bytes of a store that may have a mebibyte, of events of a kilobyte. No clean-up comes in between. */
 static void memory_is_bounded(void) {
     static char data[1000];
     static const char *const strategies[] = {"drop_oldest", "error", "drop_newest"};
@@ -155,7 +155,8 @@ static void memory_is_bounded(void) {
         char options[256];
         unsigned long stored = 0, refused = 0;
         snprintf(options, sizeof options,
-                 "{\"event_store\":{\"max_memory_mb\":1,\"max_data_bytes\":4096,\"shards\":1,\"max_events\":"
+                 "{\"event_store\":{\"max_memory_mb\":1,\"prune_interval_ms\":86400000,\"max_data_bytes\":"
+                 "4096,\"shards\":1,\"max_events\":"
                  "100000,"
                  "\"overflow_strategy\":\"%s\"}}",
                  strategies[at]);

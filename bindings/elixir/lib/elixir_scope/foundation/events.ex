@@ -265,7 +265,8 @@ defmodule ElixirScope.Foundation.Events do
   @doc """
   The counts of the store; `events_stored` is how many there ever were. The books balance:
   `events_offered = events_stored + events_refused + events_dropped_newest + events_repeated`, and
-  `events_stored = current_event_count + events_dropped + events_pruned + events_expired + events_evicted`.
+  `events_stored = current_event_count + events_dropped + events_pruned + events_expired + events_evicted +
+  events_lost`, the last of which a crash or a damaged file took.
   """
   @spec stats() :: result(map())
   def stats, do: stats_of(Instance.handle())
@@ -373,6 +374,7 @@ defmodule ElixirScope.Foundation.Events do
          events_dropped_newest: stats.dropped_newest,
          events_expired: stats.expired,
          events_evicted: stats.evicted,
+         events_lost: stats.lost,
          start_time: Native.timestamp(handle) - status.uptime_ms * 1_000_000,
          uptime_ms: status.uptime_ms,
          subscribers_count: stats.tails.tails,

@@ -95,7 +95,15 @@ defmodule ElixirScope.Foundation.BoundsTest do
   end
 
   test "memory is bounded" do
-    handle = open(max_memory_mb: 1, max_data_bytes: 4_096, shards: 1, max_events: 100_000)
+    handle =
+      open(
+        max_memory_mb: 1,
+        prune_interval_ms: 86_400_000,
+        max_data_bytes: 4_096,
+        shards: 1,
+        max_events: 100_000
+      )
+
     data = :binary.copy(" ", 1_000)
     for n <- 1..3_000, do: {:ok, ^n} = Events.store_in(handle, event(n, data))
     assert %{events_evicted: evicted, current_event_count: current} = stats(handle)
