@@ -108,31 +108,48 @@ impl Question {
     }
 }
 
+/// Some turns with their ids in each of the stores. They are learned when the events have been stored, since a store
+/// that gives ids may not know later whose they were.
+#[derive(Clone, Default)]
+pub struct Samples {
+    turns: Vec<u64>,
+    /// Of each store.
+    ids: Vec<Vec<u64>>,
+}
+
+impl Samples {
+    /// Adds some of these turns, which were stored in batches.
+    pub fn learn(&mut self, contestants: &[Contestant], turns: &Range<u64>) {
+        let mut numbers = Numbers::new(turns.start + 11);
+        let some: Vec<u64> = (0..512).map(|_| turns.start + numbers.below(turns.end - turns.start)).collect();
+        self.ids.resize(contestants.len(), Vec::new());
+        for (contestant, ids) in contestants.iter().zip(&mut self.ids) {
+            ids.extend(some.iter().map(|turn| contestant.store.id_of(*turn)));
+        }
+        self.turns.extend(some);
+    }
+}
+
 /// What is asked of stores that hold the first `stored` events of a run.
 pub struct Questions {
     workload: Workload,
     stored: u64,
-    /// Some turns that are asked for by id.
     turns: Vec<u64>,
-    /// Their ids in each of the stores.
     ids: Vec<Vec<u64>>,
 }
 
 impl Questions {
-    /// Questions about the first `stored` events. Ids are asked for of those turns that were stored in batches.
-    pub fn new(workload: Workload, stored: u64, batches: &[Range<u64>], contestants: &[Contestant]) -> Self {
-        let mut numbers = Numbers::new(11);
-        let turns: Vec<u64> = (0..4_096)
-            .map(|_| {
-                let batch = &batches[numbers.below(batches.len() as u64) as usize];
-                batch.start + numbers.below(batch.end - batch.start)
-            })
-            .collect();
-        let ids = contestants
-            .iter()
-            .map(|contestant| turns.iter().map(|turn| contestant.store.id_of(*turn)).collect())
-            .collect();
-        Self { workload, stored, turns, ids }
+    /// Questions about the first `stored` events, of which these are asked for by id.
+    pub fn new(workload: Workload, stored: u64, samples: &Samples) -> Self {
+        // Shuffled, so that one question is not answered from what the one before has brought near.
+        let mut order: Vec<usize> = (0..samples.turns.len()).collect();
+        let mut numbers = Numbers::new(17);
+        for last in (1..order.len()).rev() {
+            order.swap(last, numbers.below(last as u64 + 1) as usize);
+        }
+        let shuffled = |values: &Vec<u64>| order.iter().map(|place| values[*place]).collect();
+        let turns = shuffled(&samples.turns);
+        Self { workload, stored, turns, ids: samples.ids.iter().map(shuffled).collect() }
     }
 
     /// One of the known ids of the store of this number.
@@ -316,7 +333,10 @@ mod tests {
     }
 
     fn check(contestants: &[Contestant]) -> Result<(), String> {
-        Questions::new(WORKLOAD, 2_000, &[0..1_000, 1_500..2_000], contestants).check(contestants, 20, 3)
+        let mut samples = Samples::default();
+        samples.learn(contestants, &(0..1_000));
+        samples.learn(contestants, &(1_500..2_000));
+        Questions::new(WORKLOAD, 2_000, &samples).check(contestants, 20, 3)
     }
 
     #[test]

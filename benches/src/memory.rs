@@ -7,7 +7,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::contest::{BATCH, Contestant, Questions, append_batches, append_singles};
+use crate::contest::{BATCH, Contestant, Questions, Samples, append_batches, append_singles};
 use crate::harness::{Effort, Measured, Numbers, Role, Rounds, Tails, Target, Unit};
 use crate::machine::{Folder, anonymous_memory};
 use crate::report::Outcome;
@@ -24,14 +24,14 @@ pub fn run(effort: &Effort) -> Result<Outcome, String> {
     let mut outcome = Outcome::default();
     let contestants = open(&folder, &mut outcome.notes);
 
-    let batches = load(&contestants, workload, effort, &mut outcome.rows);
-    let questions = Questions::new(workload, workload.total, &batches, &contestants);
+    let samples = load(&contestants, workload, effort, &mut outcome.rows);
+    let questions = Questions::new(workload, workload.total, &samples);
     let checks = if effort.quick { 3 } else { 20 };
     questions.check(&contestants, checks, 5)?;
     outcome.rows.extend(questions.measure(&contestants, false, effort));
 
     let stored = beside(&contestants, workload, effort, &mut outcome.rows);
-    Questions::new(workload, stored, &batches, &contestants).check(&contestants, checks, 6)?;
+    Questions::new(workload, stored, &samples).check(&contestants, checks, 6)?;
     drop(contestants);
 
     outcome.rows.extend(two_producers(effort)?);
@@ -59,13 +59,13 @@ fn open(folder: &Folder, notes: &mut Vec<String>) -> Vec<Contestant> {
     contestants
 }
 
-/// Loads the run by turns, which is what the rows of appending measure. The turns that were stored in batches.
+/// Loads the run by turns, which is what the rows of appending measure. Turns that can be asked for by id.
 fn load(
     contestants: &[Contestant],
     workload: Workload,
     effort: &Effort,
     rows: &mut Vec<Measured>,
-) -> Vec<Range<u64>> {
+) -> Samples {
     let rounds = effort.rounds as u64 + 1;
     let chunk = workload.total / rounds;
     let singles = (chunk / 10).min(20_000);
@@ -85,7 +85,7 @@ fn load(
         in_batches.subject(contestant.role, &contestant.name);
         one_by_one.subject(contestant.role, &contestant.name);
     }
-    let mut ranges = Vec::new();
+    let mut samples = Samples::default();
     for round in 0..rounds {
         let start = round * chunk;
         let end = if round + 1 == rounds { workload.total } else { start + chunk };
@@ -98,11 +98,11 @@ fn load(
                 one_by_one.push(index, one);
             }
         }
-        ranges.push(batched);
+        samples.learn(contestants, &batched);
     }
     rows.extend(in_batches.rows());
     rows.extend(one_by_one.rows());
-    ranges
+    samples
 }
 
 /// Latencies of appends and of queries, each alone and beside the other; how many events there are then.

@@ -78,8 +78,7 @@ fn group(effort: &Effort, outcome: &mut Outcome) -> Result<(), String> {
                 waiting.push(index, together);
             }
         }
-        race.batches.push(first);
-        race.stored = end;
+        race.stored_to(first.end, end);
         if race.stored == race.workload.total / 2 {
             outcome.rows.extend(race.reopened(effort)?);
         }
@@ -136,8 +135,7 @@ fn crash_safe(effort: &Effort, outcome: &mut Outcome) -> Result<(), String> {
                 singles.push(index, one);
             }
         }
-        race.batches.push(first);
-        race.stored = end;
+        race.stored_to(first.end, end);
     }
     outcome.rows.extend([batches, singles].into_iter().flat_map(Rounds::rows));
     outcome.rows.extend(cost.rows());

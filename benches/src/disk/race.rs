@@ -1,11 +1,10 @@
 //! Stores on disk that are loaded by turns, closed and opened again.
 
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use crate::contest::{Contestant, Questions};
+use crate::contest::{Contestant, Questions, Samples};
 use crate::harness::{Effort, Measured, Rounds, Target, Unit};
 use crate::machine::{Folder, processor_time, settle, written_bytes};
 use crate::report::Outcome;
@@ -32,8 +31,8 @@ pub struct Race {
     pub chunk: u64,
     /// Events that every store holds.
     pub stored: u64,
-    /// Turns that were stored in batches.
-    pub batches: Vec<Range<u64>>,
+    /// Turns that are asked for by id.
+    samples: Samples,
     /// Removed when the stores are closed: fields are dropped in their order.
     _folder: Folder,
 }
@@ -63,7 +62,7 @@ impl Race {
             places,
             chunk,
             stored: 0,
-            batches: Vec::new(),
+            samples: Samples::default(),
             _folder: folder,
         })
     }
@@ -77,9 +76,15 @@ impl Race {
         rounds
     }
 
-    /// Questions about what is stored. Ids are learned now and hold after reopening.
+    /// Every store has stored the turns up to `end`, the first of them, up to `batched`, in batches.
+    pub fn stored_to(&mut self, batched: u64, end: u64) {
+        self.samples.learn(&self.contestants, &(self.stored..batched));
+        self.stored = end;
+    }
+
+    /// Questions about what is stored; they can be asked again of stores that were reopened.
     pub fn questions(&self) -> Questions {
-        Questions::new(self.workload, self.stored, &self.batches, &self.contestants)
+        Questions::new(self.workload, self.stored, &self.samples)
     }
 
     /// Closes every store; an empty one stands in.
