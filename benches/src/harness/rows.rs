@@ -92,8 +92,8 @@ impl Rounds {
                 median: median(own.iter().copied()),
                 least: own.iter().copied().fold(f64::INFINITY, f64::min),
                 most: own.iter().copied().fold(0.0, f64::max),
-                ratio: floor.map(|floor| ratio(own, floor)),
-                times_ours: ours.as_ref().map(|ours| ratio(own, ours)),
+                ratio: floor.and_then(|floor| ratio(own, floor)),
+                times_ours: ours.as_ref().and_then(|ours| ratio(own, ours)),
                 target: if *role == Role::Ours { self.target.words } else { "" },
                 verdict: None,
             });
@@ -108,9 +108,10 @@ impl Rounds {
     }
 }
 
-/// The median of the rounds' ratios.
-fn ratio(own: &[f64], base: &[f64]) -> f64 {
-    median(own.iter().zip(base).map(|(own, base)| own / base))
+/// The median of the rounds' ratios; none where the base is nothing.
+fn ratio(own: &[f64], base: &[f64]) -> Option<f64> {
+    let ratio = median(own.iter().zip(base).map(|(own, base)| own / base));
+    ratio.is_finite().then_some(ratio)
 }
 
 /// The value in the middle of those that are numbers.
