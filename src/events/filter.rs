@@ -48,13 +48,11 @@ impl Bits {
     }
 
     /// The filter that [`Bits::as_words`] showed; `None` if no filter has so many words.
-    #[cfg_attr(not(test), allow(dead_code, reason = "files read them back"))]
     pub(crate) fn from_words(words: Box<[u64]>) -> Option<Self> {
         words.len().is_power_of_two().then_some(Self { words })
     }
 
     /// The bits, row 0 lowest in the first word.
-    #[cfg_attr(not(test), allow(dead_code, reason = "files keep them"))]
     pub(crate) fn as_words(&self) -> &[u64] {
         &self.words
     }

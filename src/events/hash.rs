@@ -18,6 +18,11 @@ impl Hash {
         Self { seed }
     }
 
+    /// The seed.
+    pub(crate) fn seed(self) -> u64 {
+        self.seed
+    }
+
     /// The hash of a correlation id or pid.
     pub(crate) fn bytes(self, bytes: &[u8]) -> u64 {
         xxh3_64_with_seed(bytes, self.seed)

@@ -101,6 +101,8 @@ pub(crate) struct Planned {
     pub(crate) window: Window,
     /// The index to use where nothing is known of how many events it shows.
     pub(crate) elsewhere: Option<Access>,
+    /// What filters can be asked for.
+    pub(crate) filters: Vec<(Kind, Vec<u64>)>,
     deadline: Option<Deadline>,
 }
 
@@ -220,6 +222,7 @@ impl<'a> Asked<'a> {
         // Segments that are read from files have the indexes of those that are being filled.
         let usual = lookups.iter().find(|lookup| !matches!(lookup.index, Index::Node | Index::Pid));
         let elsewhere = usual.map(|lookup| Access::Index { index: lookup.index, keys: lookup.keys.clone() });
+        let filters = lookups.iter().filter_map(|lookup| lookup.filter.clone()).collect();
         let (access, mut plan) = self.choose(lookups, &pending, &tally);
         plan.events = window.next - window.low;
         if let Access::Index { index, keys } = &access
@@ -243,7 +246,7 @@ impl<'a> Asked<'a> {
             indexed: !query.without_indexes,
         };
         let files = Vec::new();
-        (Planned { filter, pending, files, window, elsewhere, deadline: self.deadline }, plan)
+        (Planned { filter, pending, files, window, elsewhere, filters, deadline: self.deadline }, plan)
     }
 
     /// The segments that may hold results, with what is known of each; the others are counted as passed over.

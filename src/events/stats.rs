@@ -1,8 +1,12 @@
 //! The books of a store, as numbers.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde::Serialize;
 
+use super::frontier::FIRST_SEQ;
 use super::overflow::Overflow;
+use super::store::EventStore;
 use super::tail::TailsStats;
 
 /// What a store holds and what has become of the rest. `stored = events + dropped_oldest + pruned + expired +
@@ -64,4 +68,58 @@ pub struct EventStats {
     pub names: u64,
     /// What tails were told.
     pub tails: TailsStats,
+}
+
+impl EventStore {
+    /// The books, settled as of now.
+    pub fn stats(&self) -> EventStats {
+        self.account_damage();
+        let books = self.retention.settle(&self.shards, &self.frontier);
+        let (mut segments, mut memory, mut index) = (0, 0, 0);
+        for shard in &self.shards {
+            for entry in shard.segments().iter() {
+                let (records, indexes) = entry.segment.bytes();
+                segments += 1;
+                memory += records as u64;
+                index += indexes as u64;
+            }
+        }
+        index += self.shared.filters.bytes();
+        let stored = books.next - FIRST_SEQ;
+        let events = books.present + books.elsewhere - self.hidden();
+        let pooled = self.shared.pool.bytes();
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let (refused, dropped_newest, repeated) =
+            (read(&self.refused), read(&self.dropped_newest), read(&self.repeated));
+        EventStats {
+            offered: stored + refused + dropped_newest + repeated,
+            events,
+            stored,
+            refused,
+            refused_full: read(&self.refused_full),
+            dropped_newest,
+            repeated,
+            dropped_oldest: (stored - events)
+                .saturating_sub(books.pruned + books.expired + books.evicted + books.lost),
+            pruned: books.pruned,
+            expired: books.expired,
+            evicted: books.evicted,
+            lost: books.lost,
+            max_events: self.options.max_events,
+            overflow_strategy: self.options.overflow,
+            next_seq: books.next,
+            frontier: self.frontier.stable(),
+            oldest_seq: books.low,
+            shards: self.shards.len(),
+            segments,
+            memory_bytes: memory,
+            index_bytes: index,
+            pooled_bytes: pooled,
+            pinned_bytes: self.shared.pool.allocated().saturating_sub(memory + index + pooled),
+            max_memory_bytes: self.options.max_memory_bytes,
+            max_age_ms: self.options.max_age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+            names: u64::from(self.shared.names.last()),
+            tails: self.tails.stats(),
+        }
+    }
 }

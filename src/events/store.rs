@@ -10,7 +10,7 @@ use super::again::OnDuplicate;
 use super::cursor::Cursor;
 use super::disk::{Disk, Recovered};
 use super::durability::Level;
-use super::frontier::{FIRST_SEQ, Frontier};
+use super::frontier::Frontier;
 use super::hash::Hash;
 use super::ids::Ids;
 use super::model::{ACCEPTED, CRASH_SAFE, DROPPED, EventRef, EventType, NewEvent, Receipt, TypeId};
@@ -26,7 +26,6 @@ use super::retention::{Reason, Retention, is_dead};
 use super::seal::Sealing;
 use super::segment::{Segment, Shape, Shared, Writer};
 use super::shard::{Shard, of_this_thread};
-use super::stats::EventStats;
 use super::tail::Tails;
 use super::validate;
 use crate::error::{Code, Error, Result};
@@ -73,13 +72,13 @@ pub struct EventStore {
     /// The files behind it, if there are any.
     pub(super) disk: Option<Arc<Disk>>,
     config_version: Arc<AtomicU64>,
-    options: EventStoreOptions,
+    pub(super) options: EventStoreOptions,
     /// Tells type handles of one store from those of another.
     number: u32,
-    refused: AtomicU64,
-    refused_full: AtomicU64,
-    dropped_newest: AtomicU64,
-    repeated: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) refused_full: AtomicU64,
+    pub(super) dropped_newest: AtomicU64,
+    pub(super) repeated: AtomicU64,
 }
 
 /// The ids of an event's type and node.
@@ -206,7 +205,10 @@ impl EventStore {
         };
         // Without files nothing better is to be had, and the receipt says so.
         let wanted = if self.disk.is_some() { level.unwrap_or(self.usual_level()) } else { Level::Accepted };
-        let reached = if wanted > Level::Accepted && !(wanted == Level::CrashSafe && is_logged(receipts)) {
+        // Without a log to copy to, a store that copies goes on in memory, and the receipt says so.
+        let copies = self.disk.as_ref().is_some_and(|disk| disk.mode.maps());
+        let done = wanted == Level::CrashSafe && copies && (level.is_none() || is_logged(receipts));
+        let reached = if wanted > Level::Accepted && !done {
             match self.wait_safe(last + 1, wanted, None) {
                 Ok(()) => wanted,
                 Err(error) => {
@@ -543,7 +545,7 @@ impl EventStore {
     }
 
     /// Enters into the books what reading files found to be damaged.
-    fn account_damage(&self) {
+    pub(super) fn account_damage(&self) {
         let damaged = self.disk.as_ref().map_or(0, |disk| disk.take_damaged());
         if damaged > 0 {
             self.retention.gone_from_files(damaged, Reason::Damage, &self.shards, &self.frontier);
@@ -551,7 +553,7 @@ impl EventStore {
     }
 
     /// Events that are in files and that the bound on events hides.
-    fn hidden(&self) -> u64 {
+    pub(super) fn hidden(&self) -> u64 {
         let Some(disk) = &self.disk else { return 0 };
         let (low, hot) = (self.store_low(disk), disk.hot());
         let segments = disk.archive.segments();
@@ -608,58 +610,6 @@ impl EventStore {
             }
         }
         Cleaned { expired, evicted: self.retention.settle(shards, frontier).evicted - before }
-    }
-
-    /// The books, settled as of now.
-    pub fn stats(&self) -> EventStats {
-        self.account_damage();
-        let books = self.retention.settle(&self.shards, &self.frontier);
-        let (mut segments, mut memory, mut index) = (0, 0, 0);
-        for shard in &self.shards {
-            for entry in shard.segments().iter() {
-                let (records, indexes) = entry.segment.bytes();
-                segments += 1;
-                memory += records as u64;
-                index += indexes as u64;
-            }
-        }
-        index += self.shared.filters.bytes();
-        let stored = books.next - FIRST_SEQ;
-        let events = books.present + books.elsewhere - self.hidden();
-        let pooled = self.shared.pool.bytes();
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let (refused, dropped_newest, repeated) =
-            (read(&self.refused), read(&self.dropped_newest), read(&self.repeated));
-        EventStats {
-            offered: stored + refused + dropped_newest + repeated,
-            events,
-            stored,
-            refused,
-            refused_full: read(&self.refused_full),
-            dropped_newest,
-            repeated,
-            dropped_oldest: (stored - events)
-                .saturating_sub(books.pruned + books.expired + books.evicted + books.lost),
-            pruned: books.pruned,
-            expired: books.expired,
-            evicted: books.evicted,
-            lost: books.lost,
-            max_events: self.options.max_events,
-            overflow_strategy: self.options.overflow,
-            next_seq: books.next,
-            frontier: self.frontier.stable(),
-            oldest_seq: books.low,
-            shards: self.shards.len(),
-            segments,
-            memory_bytes: memory,
-            index_bytes: index,
-            pooled_bytes: pooled,
-            pinned_bytes: self.shared.pool.allocated().saturating_sub(memory + index + pooled),
-            max_memory_bytes: self.options.max_memory_bytes,
-            max_age_ms: self.options.max_age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
-            names: u64::from(self.shared.names.last()),
-            tails: self.tails.stats(),
-        }
     }
 }
 

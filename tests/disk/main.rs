@@ -7,13 +7,14 @@
 )]
 
 mod basics;
+mod faults;
 mod instance;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use elixirscope_foundation::events::{
-    DiskOptions, Durability, EventStore, EventStoreOptions, NewEvent, Query, Recovered,
+    DiskOptions, Durability, Encoding, EventStore, EventStoreOptions, NewEvent, Query, Recovered,
 };
 use elixirscope_foundation::runtime::clock::{AnchoredClock, SimClock};
 use elixirscope_foundation::storage::Storage;
@@ -39,7 +40,8 @@ fn open_with(
 }
 
 fn event(data: &[u8]) -> NewEvent<'_> {
-    NewEvent { event_type: "tick".into(), correlation_id: Some(b"c"), data, ..NewEvent::default() }
+    let encoding = Encoding::Raw;
+    NewEvent { event_type: "tick".into(), correlation_id: Some(b"c"), encoding, data, ..NewEvent::default() }
 }
 
 /// `seq` and data of everything that a query finds.

@@ -4,18 +4,19 @@
 //! that is needed is read whole into a segment of memory, where every index and cursor works as on fresh events, and
 //! stays there until memory is short. What was pruned is marked there when it is read, and counted here.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
 
 use super::super::file::{Limits, Scratch, SegmentFile};
+use super::super::filter::{Bits, Column, Filters, Kind, Sides};
 use super::super::names::Names;
 use super::super::record::{Draft, Record};
 use super::super::recycle::Budget;
 use super::super::retention::{Dead, is_dead};
 use super::super::segment::{Index, Segment, Shape, Shared, Writer};
-use super::Disk;
 use super::manifest::{Prune, SegmentRow, identity};
+use super::{Disk, quarantine};
 use crate::error::{Code, Error, Result};
 use crate::runtime::sync::{AtomicU64, Mutex, Ordering, lock, try_lock};
 
@@ -29,6 +30,17 @@ pub(crate) struct Sealed {
     read: AtomicU64,
     /// What is known to be damaged was noted.
     noted: AtomicU64,
+    /// Where its filters stand, once they were read; `None` if it has none.
+    column: OnceLock<Option<Column>>,
+    filters: Arc<Filters>,
+}
+
+impl Drop for Sealed {
+    fn drop(&mut self) {
+        if let Some(column) = self.known_column() {
+            self.filters.release(column);
+        }
+    }
 }
 
 /// All sealed segments, oldest first.
@@ -41,9 +53,21 @@ pub(crate) struct Archive {
 }
 
 impl Sealed {
-    pub(crate) fn new(row: SegmentRow) -> Self {
-        let live = AtomicU64::new(row.live);
-        Self { row, live, loaded: Mutex::new(None), read: AtomicU64::new(0), noted: AtomicU64::new(0) }
+    pub(crate) fn new(row: SegmentRow, filters: &Arc<Filters>) -> Self {
+        Self {
+            live: AtomicU64::new(row.live),
+            row,
+            loaded: Mutex::new(None),
+            read: AtomicU64::new(0),
+            noted: AtomicU64::new(0),
+            column: OnceLock::new(),
+            filters: Arc::clone(filters),
+        }
+    }
+
+    /// Where its filters stand, if they were read.
+    pub(crate) fn known_column(&self) -> Option<Column> {
+        self.column.get().copied().flatten()
     }
 
     /// Events in it that were not removed.
@@ -90,8 +114,8 @@ impl Sealed {
 }
 
 impl Archive {
-    pub(crate) fn new(rows: Vec<SegmentRow>, low: u64) -> Self {
-        let list: Vec<_> = rows.into_iter().map(|row| Arc::new(Sealed::new(row))).collect();
+    pub(crate) fn new(rows: Vec<SegmentRow>, low: u64, filters: &Arc<Filters>) -> Self {
+        let list: Vec<_> = rows.into_iter().map(|row| Arc::new(Sealed::new(row, filters))).collect();
         Self {
             list: ArcSwap::from_pointee(list),
             low: AtomicU64::new(low),
@@ -165,6 +189,31 @@ impl Disk {
         Ok(segment)
     }
 
+    /// Where the filters of a segment stand: read from its file on first use. One that cannot be read may hold
+    /// anything.
+    pub(crate) fn column(&self, sealed: &Sealed) -> Option<Column> {
+        *sealed.column.get_or_init(|| {
+            let path = self.directory.join(sealed.row.file_name());
+            let identity = identity(self.store, sealed.row.file);
+            let file = SegmentFile::open(&*self.storage, &path, identity, Limits::default()).ok()?;
+            let mut sides = Sides::default();
+            for number in 0..file.footer().filters.len() {
+                let Ok(filter) = file.read_filter(number) else { continue };
+                let bits = Bits::from_words(filter.words.into_boxed_slice());
+                if let Some((side, bits)) = sides.get_mut(filter.kind as usize).zip(bits)
+                    && filter.seed == self.shared.hash.seed()
+                    && bits.rows() == self.filters.bits().rows()
+                {
+                    *side = Some(bits);
+                }
+            }
+            if sides.iter().all(Option::is_none) {
+                return None;
+            }
+            self.filters.claim(&sides).map(|(column, _)| column)
+        })
+    }
+
     fn read_segment(&self, row: &SegmentRow) -> Result<Arc<Segment>> {
         let path = self.directory.join(row.file_name());
         let file =
@@ -174,7 +223,13 @@ impl Disk {
         let mut scratch = Scratch::default();
         for number in 0..file.blocks().len() {
             // A damaged block costs its events and nothing else; how many those are is known from the row.
-            let Ok(block) = file.read_block_with(number, &mut scratch) else { continue };
+            let Ok(block) = file.read_block_with(number, &mut scratch) else {
+                if let Some(entry) = file.blocks().get(number).filter(|_| self.check_writable().is_ok()) {
+                    let (from, to) = (entry.offset, entry.offset + u64::from(entry.length));
+                    quarantine::keep(&*self.storage, &self.directory, &path, from, to);
+                }
+                continue;
+            };
             for record in block.records() {
                 restage(shared, &mut writer, record, |number| block.name(number))?;
             }
@@ -236,6 +291,10 @@ impl Disk {
         for sealed in self.archive.segments().iter().rev() {
             let row = &sealed.row;
             if id < row.min_id || id > row.max_id || row.last_seq < low || sealed.live() == 0 {
+                continue;
+            }
+            let unlikely = |column| !self.filters.may_hold(column, Kind::EventId, self.shared.hash.id(id));
+            if self.column(sealed).is_some_and(unlikely) {
                 continue;
             }
             let segment = self.load(sealed)?;

@@ -47,6 +47,7 @@ impl Planned {
         }
         let times = query.time_range.unwrap_or((i64::MIN, i64::MAX));
         let ids = query.id_range.unwrap_or((0, u64::MAX));
+        let masks = self.masks(disk, (from, to));
         for sealed in disk.archive.segments().iter() {
             let row = &sealed.row;
             if row.first_seq >= to || row.last_seq < from || sealed.live() == 0 {
@@ -54,7 +55,8 @@ impl Planned {
             }
             let beside =
                 row.max_time < times.0 || row.min_time > times.1 || row.max_id < ids.0 || row.min_id > ids.1;
-            if !query.without_indexes && beside {
+            let missing = sealed.known_column().is_some_and(|column| !column.is_in(&masks));
+            if !query.without_indexes && (beside || missing) {
                 plan.segments_passed_over += 1;
                 continue;
             }
@@ -79,6 +81,25 @@ impl Planned {
             self.filter.access = index;
         }
         self
+    }
+}
+
+impl Planned {
+    /// What the filters of the segments in files say, read where they were not yet.
+    fn masks(&self, disk: &Disk, (from, to): (u64, u64)) -> Vec<u64> {
+        let mut masks = Vec::new();
+        if self.filters.is_empty() {
+            return masks;
+        }
+        for sealed in disk.archive.segments().iter() {
+            if sealed.row.first_seq < to && sealed.row.last_seq >= from {
+                disk.column(sealed);
+            }
+        }
+        for (kind, hashes) in &self.filters {
+            disk.filters.narrow(*kind, hashes, &mut masks);
+        }
+        masks
     }
 }
 

@@ -266,6 +266,8 @@ impl EventStore {
             return Ok(to);
         }
         let durable = self.write_log(disk, to)?;
+        // A disk that takes this has room for a log, too.
+        disk.mapped.refused.store(false, Ordering::Relaxed);
         disk.mapped.caught_up(durable);
         Ok(durable)
     }

@@ -16,12 +16,15 @@
 //!   `logs`, `mapped` and `sync` are taken last and hold nothing while they wait.
 
 mod archive;
+mod filling;
 mod find;
+mod forget;
 mod gather;
 mod logs;
 mod manifest;
 mod mapped;
 mod open;
+mod quarantine;
 mod recover;
 mod seal;
 mod status;
@@ -42,6 +45,7 @@ pub use sync::WhenSafe;
 
 use super::durability::Durability;
 use super::file::Codec;
+use super::filter::Filters;
 use super::overflow::Signal;
 use super::segment::{Segment, Shape, Shared};
 use crate::error::{Code, Error, Result};
@@ -123,6 +127,8 @@ pub(crate) struct Disk {
     pub(crate) shared: Arc<Shared>,
     pub(crate) shape: Shape,
     pub(crate) archive: Archive,
+    /// The filters of sealed segments.
+    pub(crate) filters: Arc<Filters>,
     pub(crate) logs: Logs,
     pub(crate) mapped: Mapped,
     pub(crate) sync: Syncing,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::super::filter::Filters;
 use super::super::frontier::FIRST_SEQ;
 use super::super::overflow::Signal;
 use super::super::recycle::Budget;
@@ -49,6 +50,7 @@ impl EventStore {
                 }
             }
         }
+        let filters = Arc::new(Filters::new(options.segment_events.min(1 << 24) as u32));
         let elsewhere = manifest.segments.iter().map(|row| row.live).sum();
         let past = Past {
             sealed,
@@ -64,7 +66,8 @@ impl EventStore {
             store,
             shared: Arc::clone(&self.shared),
             shape: self.shape,
-            archive: Archive::new(manifest.segments.clone(), manifest.low_seq.max(FIRST_SEQ)),
+            archive: Archive::new(manifest.segments.clone(), manifest.low_seq.max(FIRST_SEQ), &filters),
+            filters,
             logs: files,
             mapped: Mapped::new(shards),
             sync: Syncing::new(shards, durable.max(FIRST_SEQ)),

@@ -16,6 +16,7 @@ use super::super::record::{AT_NODE, AT_TYPE, FLAG_CONFIG, Record};
 use super::DiskOptions;
 use super::logs::log_number;
 use super::manifest::{Manifest, MissingRange, Prune, SegmentRow, segment_numbers};
+use super::quarantine;
 use crate::error::{Code, Error, Result};
 use crate::runtime::clock::{Clock, SystemClock};
 use crate::storage::{Directory, Lock, Storage, create_dir_durably, is_temporary};
@@ -399,6 +400,7 @@ impl Recovered {
         }
         let sealed = self.manifest.sealed_seq;
         let (tail, report) = (&mut self.tail, &mut self.report);
+        let (storage, directory, read_only) = (&*self.storage, &self.directory, self.options.read_only);
         let found = scan_log(&*file, &header, &mut |item| {
             match item {
                 LogItem::Record(record, texts) if record.seq() >= sealed => {
@@ -411,6 +413,9 @@ impl Recovered {
                     DamageKind::Hole => report.holes += 1,
                     DamageKind::Rot => {
                         report.rot += 1;
+                        if !read_only {
+                            quarantine::keep(storage, directory, path, damage.from, damage.to);
+                        }
                         rotten.push((damage.after_seq.unwrap_or(0), damage.before_seq.unwrap_or(u64::MAX)));
                     }
                 },
@@ -488,7 +493,8 @@ fn find_manifest(
         let message = format!("there is no store in {}", directory.display());
         return Err(Error::new(Code::DataNotFound, message).with("path", directory.to_string_lossy()));
     }
-    let foreign = names.iter().find(|name| *name != "LOCK" && !is_temporary(name) && *name != "quarantine");
+    let foreign =
+        names.iter().find(|name| *name != "LOCK" && !is_temporary(name) && *name != quarantine::NAME);
     if let Some(name) = foreign {
         let message = format!(
             "{} holds {name:?}, which is no file of an event store: give data_dir a directory of its own",

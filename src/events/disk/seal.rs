@@ -7,23 +7,19 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::super::file::{Limits, Scratch, SegmentEncoder, SegmentFile, SegmentOptions};
-use super::super::record::{AT_NODE, AT_TYPE, FLAG_CONFIG, FLAG_LAST, Record};
-use super::super::retention::{Reason, is_dead, prune_segment};
+use super::super::file::{SegmentEncoder, SegmentOptions};
+use super::super::record::{FLAG_CONFIG, FLAG_LAST};
+use super::super::retention::is_dead;
 use super::super::store::EventStore;
 use super::Disk;
 use super::archive::Sealed;
+use super::filling::Filling;
 use super::gather::Places;
 use super::manifest::{Manifest, Prune, SegmentRow, identity};
 use super::recover::ConfigPast;
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::runtime::sync::{Ordering, lock};
 use crate::storage::write_atomically_with;
-
-/// Bytes of records after which a segment is full.
-const SEGMENT_BYTES: u64 = 8 << 20;
-/// How many prunes that later ones do not cover are kept apart; every use of the store makes do with one or two.
-const MAX_PRUNES: usize = 1_024;
 
 /// Where sealing stands.
 pub(crate) struct Sealer {
@@ -130,19 +126,16 @@ impl EventStore {
         let first_seq = small.map_or(from, |small| small.row.first_seq);
         let path = disk.directory.join(SegmentRow::name(file, first_seq));
         let low = self.store_low(disk);
-        let mut events = Vec::new();
         let mut config = sealer.config.clone();
         let names = &self.shared.names;
         let (places, shards) = (&mut sealer.places, &self.shards);
         let options = SegmentOptions { codec: disk.options.compression.codec(), ..SegmentOptions::default() };
-        let mut record_bytes = 0;
         disk.held.check()?;
-        let (footer, bytes) = write_atomically_with(&*disk.storage, &path, |writer| {
-            let mut encoder = SegmentEncoder::new(writer, identity(disk.store, file), first_seq, options)?;
-            let mut raw = 0;
+        let (footer, events, record_bytes, bytes) = write_atomically_with(&*disk.storage, &path, |writer| {
+            let encoder = SegmentEncoder::new(writer, identity(disk.store, file), first_seq, options)?;
+            let mut filling = Filling::new(disk, encoder);
             if let Some(small) = small {
-                let prunes = disk.prunes.load();
-                copy(disk, small, &prunes, low, &mut encoder, &mut events, &mut raw)?;
+                filling.copy(disk, small, &disk.prunes.load(), low)?;
             }
             places.walk(shards, to, &mut |segment, index, record| {
                 if record.flags() & FLAG_CONFIG != 0 {
@@ -151,17 +144,13 @@ impl EventStore {
                 // What is gone already need not be written; what is hidden by the bound on events goes with it.
                 if !is_dead(segment, index) && record.seq() >= low {
                     let bytes = segment.bytes_of(index).unwrap_or_default();
-                    encoder.push(bytes, record.flags(), |number| names.name(number))?;
-                    events.push((record.timestamp(), record.seq()));
-                    raw += bytes.len() as u64;
+                    filling.push(record, bytes, |number| names.name(number))?;
                 }
-                let full = events.len() as u64 >= disk.options.segment_events || raw >= SEGMENT_BYTES;
                 // Never within an append: a crash may take the rest of it, which is only in a log.
-                Ok(!full || record.flags() & FLAG_LAST == 0)
+                Ok(filling.has_room() || record.flags() & FLAG_LAST == 0)
             })?;
-            let footer = encoder.finish(&[])?;
-            record_bytes = raw;
-            Ok((footer, writer.written()))
+            let (footer, events, record_bytes) = filling.finish()?;
+            Ok((footer, events, record_bytes, writer.written()))
         })?;
         let to = places.next();
         let row = SegmentRow::new(file, (first_seq, to - 1), &footer, bytes, record_bytes);
@@ -211,7 +200,7 @@ impl EventStore {
             list.pop();
         }
         if !empty {
-            list.push(Arc::new(Sealed::new(row.clone())));
+            list.push(Arc::new(Sealed::new(row.clone(), &disk.filters)));
         }
         disk.archive.replace(list);
         disk.sealed.store(to, Ordering::Release);
@@ -280,146 +269,4 @@ impl EventStore {
         drop(state);
         true
     }
-
-    /// Removes events that are older than this from memory and from files, durably: what the host prunes, or what has
-    /// become too old. How many those were. `in_memory` does memory's part: it answers how many events it removed and
-    /// the `seq` below which they lie.
-    pub(crate) fn prune_files(
-        &self,
-        disk: &Disk,
-        before_time: i64,
-        reason: Reason,
-        in_memory: impl FnOnce() -> (u64, u64),
-    ) -> Result<u64> {
-        // Held throughout, so that nothing moves from memory to files in between.
-        let mut state = lock(&disk.state);
-        let mut prunes = disk.prunes.load().as_ref().clone();
-        prunes.retain(|old| old.before_time > before_time);
-        if prunes.len() >= MAX_PRUNES {
-            let message = format!(
-                "{MAX_PRUNES} prunes, each of earlier events than the one before it, are kept apart, which is the \
-                 limit; prune what is older than the latest of them first"
-            );
-            return Err(Error::new(Code::ResourceExhausted, message).with("limit", MAX_PRUNES));
-        }
-        let (mut removed, below_seq) = in_memory();
-        let prune = Prune { before_time, below_seq };
-        prunes.push(prune);
-        disk.prunes.store(Arc::new(prunes));
-        let mut elsewhere = 0;
-        let hot = disk.hot();
-        for sealed in disk.archive.segments().iter() {
-            let row = &sealed.row;
-            if row.first_seq >= below_seq || row.min_time >= before_time || sealed.live() == 0 {
-                continue;
-            }
-            let gone = if row.max_time < before_time && row.last_seq < below_seq {
-                sealed.live()
-            } else {
-                let segment = disk.load(sealed)?;
-                prune_segment(&segment, before_time, 0, below_seq);
-                let live = (0..segment.committed()).filter(|index| !is_dead(&segment, *index)).count() as u64;
-                sealed.live().saturating_sub(live)
-            };
-            sealed.remove(gone);
-            if row.last_seq < hot {
-                elsewhere += gone;
-            }
-        }
-        removed += elsewhere;
-        self.retention.gone_from_files(elsewhere, reason, &self.shards, &self.frontier);
-        self.drop_files(disk, &mut state)?;
-        Ok(removed)
-    }
-
-    /// Removes sealed segments that nothing can be seen of: all events removed, or below the store's bounds.
-    pub(crate) fn clean_files(&self, disk: &Disk) -> Result<()> {
-        let mut state = lock(&disk.state);
-        let segments = disk.archive.segments();
-        let low = self.store_low(disk);
-        let mut mark = low;
-        if let Some(most) = disk.options.max_disk_bytes {
-            let mut bytes: u64 = segments.iter().map(|sealed| sealed.row.bytes).sum();
-            for sealed in segments.iter().take_while(|sealed| sealed.row.last_seq < disk.hot()) {
-                if bytes <= most {
-                    break;
-                }
-                bytes -= sealed.row.bytes;
-                mark = mark.max(sealed.row.last_seq + 1);
-            }
-        }
-        if segments.iter().all(|sealed| sealed.live() > 0 && sealed.row.last_seq >= mark) {
-            return Ok(());
-        }
-        let hot = disk.hot();
-        let gone: u64 = segments
-            .iter()
-            .filter(|sealed| sealed.row.last_seq < mark && sealed.row.last_seq < hot)
-            .map(|sealed| sealed.live())
-            .sum();
-        disk.archive.raise(mark.min(hot));
-        self.retention.gone_from_files(gone, Reason::Bound, &self.shards, &self.frontier);
-        self.drop_files(disk, &mut state)
-    }
-
-    /// Writes a manifest without the segments of which nothing can be seen, then removes their files.
-    fn drop_files(&self, disk: &Disk, state: &mut Manifest) -> Result<()> {
-        let low = disk.archive.low();
-        let hot = disk.hot();
-        let list = disk.archive.segments();
-        // What memory still shows stays listed until it has left memory.
-        let gone = |sealed: &Arc<Sealed>| {
-            sealed.row.last_seq < hot && (sealed.row.last_seq < low || sealed.live() == 0)
-        };
-        let (gone, kept): (Vec<_>, Vec<_>) = list.iter().cloned().partition(gone);
-        state.segments = kept.iter().map(|sealed| sealed.current_row()).collect();
-        self.note_state(disk, state);
-        disk.write_manifest(state)?;
-        disk.archive.replace(kept);
-        for sealed in gone {
-            let _ = disk.storage.remove(&disk.directory.join(sealed.row.file_name()));
-        }
-        Ok(())
-    }
-}
-
-/// Copies what is left of a sealed segment into the one that takes its place.
-fn copy(
-    disk: &Disk,
-    small: &Sealed,
-    prunes: &[Prune],
-    low: u64,
-    encoder: &mut SegmentEncoder<'_>,
-    events: &mut Vec<(i64, u64)>,
-    raw: &mut u64,
-) -> Result<()> {
-    let path = disk.directory.join(small.row.file_name());
-    let file =
-        SegmentFile::open(&*disk.storage, &path, identity(disk.store, small.row.file), Limits::default())?;
-    let gone = |record: &Record<'_>| {
-        record.seq() < low
-            || prunes.iter().any(|p| record.timestamp() < p.before_time && record.seq() < p.below_seq)
-    };
-    let names = &disk.shared.names;
-    let mut scratch = Scratch::default();
-    let mut own = Vec::new();
-    for number in 0..file.blocks().len() {
-        let Ok(block) = file.read_block_with(number, &mut scratch) else { continue };
-        for (index, record) in block.records().enumerate() {
-            let Some(bytes) = block.record_bytes(index).filter(|_| !gone(&record)) else { continue };
-            // Every block of a file has numbers of its own for names; what follows in this one has the store's.
-            own.clear();
-            own.extend_from_slice(bytes);
-            for (at, number) in [(AT_TYPE, record.type_id()), (AT_NODE, record.node_id())] {
-                let number = names.intern(block.name(number).unwrap_or_default())?;
-                if let Some(place) = own.get_mut(at..at + 4) {
-                    place.copy_from_slice(&number.to_le_bytes());
-                }
-            }
-            encoder.push(&own, record.flags(), |number| names.name(number))?;
-            events.push((record.timestamp(), record.seq()));
-            *raw += record.length() as u64;
-        }
-    }
-    Ok(())
 }

@@ -102,6 +102,12 @@ impl EventStore {
         })
     }
 
+    /// Events that are missing, in the order of `seq`; at most 1,024 gaps, the closest taken together. Gaps in files
+    /// that were not read yet are not known.
+    pub fn gaps(&self) -> Vec<Missing> {
+        self.disk.as_ref().map_or_else(Vec::new, |disk| disk.gaps.load().as_ref().clone())
+    }
+
     /// Whether the files are in trouble: the last write, sync or sealing failed.
     pub fn disk_trouble(&self) -> Option<crate::error::Error> {
         self.disk.as_ref().and_then(|disk| disk.sync.failure().or_else(|| disk.trouble()))

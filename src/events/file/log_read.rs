@@ -348,16 +348,17 @@ impl<'f> Walker<'f> {
         Ok(Some((kind, offset + length as u64, tag)))
     }
 
-    /// The offset of the first valid resync marker from here on.
+    /// The offset of the first frame from here on that says where it stands and checks: a resync marker, a commit or
+    /// an end frame. Events do not say it, so one that stands inside the data of another is never taken for one.
     fn find_marker(&mut self, from: u64) -> Result<Option<u64>> {
-        let tag = Kind::Marker.tag();
+        let tags = [Kind::Marker, Kind::Commit, Kind::End].map(Kind::tag);
         let mut at = from;
         while at + MARKER_BYTES as u64 <= self.window.length() {
             let bytes = self.window.slice(at, MARKER_BYTES)?;
             let mut start = at;
             let mut found = None;
             for eight in bytes.get(AT_TAG..).unwrap_or_default().chunks_exact(8) {
-                if u64_at(eight, 0) == tag {
+                if tags.contains(&u64_at(eight, 0)) {
                     found = Some(start);
                     break;
                 }
@@ -368,9 +369,14 @@ impl<'f> Walker<'f> {
                 at = start.max(at + 8);
                 continue;
             };
-            let bytes = self.window.slice(offset, MARKER_BYTES)?;
-            if u64_at(bytes, AT_OFFSET) == offset && check_at(bytes, self.salt, offset).is_some() {
-                return Ok(Some(offset));
+            let left = self.window.length() - offset;
+            let head = self.window.slice(offset, HEAD)?;
+            let here = u64_at(head, AT_OFFSET) == offset;
+            if let Some(length) = plausible(head).filter(|length| here && *length as u64 <= left) {
+                let bytes = self.window.slice(offset, length)?;
+                if check_at(bytes, self.salt, offset).is_some() {
+                    return Ok(Some(offset));
+                }
             }
             at = offset + 8;
         }

@@ -1,0 +1,119 @@
+//! Events of files that go: pruned by the host, too old, or beyond the bounds on events and on the disk.
+//!
+//! What is gone is written to the manifest before the answer; files go after the manifest that no longer names them.
+
+use std::sync::Arc;
+
+use super::super::retention::{Reason, is_dead, prune_segment};
+use super::super::store::EventStore;
+use super::Disk;
+use super::archive::Sealed;
+use super::manifest::{Manifest, Prune};
+use crate::error::{Code, Error, Result};
+use crate::runtime::sync::lock;
+
+/// How many prunes that later ones do not cover are kept apart; every use of the store makes do with one or two.
+const MAX_PRUNES: usize = 1_024;
+
+impl EventStore {
+    /// Removes events that are older than this from memory and from files, durably: what the host prunes, or what has
+    /// become too old. How many those were. `in_memory` does memory's part: it answers how many events it removed and
+    /// the `seq` below which they lie.
+    pub(crate) fn prune_files(
+        &self,
+        disk: &Disk,
+        before_time: i64,
+        reason: Reason,
+        in_memory: impl FnOnce() -> (u64, u64),
+    ) -> Result<u64> {
+        // Held throughout, so that nothing moves from memory to files in between.
+        let mut state = lock(&disk.state);
+        let mut prunes = disk.prunes.load().as_ref().clone();
+        prunes.retain(|old| old.before_time > before_time);
+        if prunes.len() >= MAX_PRUNES {
+            let message = format!(
+                "{MAX_PRUNES} prunes, each of earlier events than the one before it, are kept apart, which is the \
+                 limit; prune what is older than the latest of them first"
+            );
+            return Err(Error::new(Code::ResourceExhausted, message).with("limit", MAX_PRUNES));
+        }
+        let (mut removed, below_seq) = in_memory();
+        let prune = Prune { before_time, below_seq };
+        prunes.push(prune);
+        disk.prunes.store(Arc::new(prunes));
+        let mut elsewhere = 0;
+        let hot = disk.hot();
+        for sealed in disk.archive.segments().iter() {
+            let row = &sealed.row;
+            if row.first_seq >= below_seq || row.min_time >= before_time || sealed.live() == 0 {
+                continue;
+            }
+            let gone = if row.max_time < before_time && row.last_seq < below_seq {
+                sealed.live()
+            } else {
+                let segment = disk.load(sealed)?;
+                prune_segment(&segment, before_time, 0, below_seq);
+                let live = (0..segment.committed()).filter(|index| !is_dead(&segment, *index)).count() as u64;
+                sealed.live().saturating_sub(live)
+            };
+            sealed.remove(gone);
+            if row.last_seq < hot {
+                elsewhere += gone;
+            }
+        }
+        removed += elsewhere;
+        self.retention.gone_from_files(elsewhere, reason, &self.shards, &self.frontier);
+        self.drop_files(disk, &mut state)?;
+        Ok(removed)
+    }
+
+    /// Removes sealed segments that nothing can be seen of: all events removed, or below the store's bounds.
+    pub(crate) fn clean_files(&self, disk: &Disk) -> Result<()> {
+        let mut state = lock(&disk.state);
+        let segments = disk.archive.segments();
+        let low = self.store_low(disk);
+        let mut mark = low;
+        if let Some(most) = disk.options.max_disk_bytes {
+            let mut bytes: u64 = segments.iter().map(|sealed| sealed.row.bytes).sum();
+            for sealed in segments.iter().take_while(|sealed| sealed.row.last_seq < disk.hot()) {
+                if bytes <= most {
+                    break;
+                }
+                bytes -= sealed.row.bytes;
+                mark = mark.max(sealed.row.last_seq + 1);
+            }
+        }
+        if segments.iter().all(|sealed| sealed.live() > 0 && sealed.row.last_seq >= mark) {
+            return Ok(());
+        }
+        let hot = disk.hot();
+        let gone: u64 = segments
+            .iter()
+            .filter(|sealed| sealed.row.last_seq < mark && sealed.row.last_seq < hot)
+            .map(|sealed| sealed.live())
+            .sum();
+        disk.archive.raise(mark.min(hot));
+        self.retention.gone_from_files(gone, Reason::Bound, &self.shards, &self.frontier);
+        self.drop_files(disk, &mut state)
+    }
+
+    /// Writes a manifest without the segments of which nothing can be seen, then removes their files.
+    fn drop_files(&self, disk: &Disk, state: &mut Manifest) -> Result<()> {
+        let low = disk.archive.low();
+        let hot = disk.hot();
+        let list = disk.archive.segments();
+        // What memory still shows stays listed until it has left memory.
+        let gone = |sealed: &Arc<Sealed>| {
+            sealed.row.last_seq < hot && (sealed.row.last_seq < low || sealed.live() == 0)
+        };
+        let (gone, kept): (Vec<_>, Vec<_>) = list.iter().cloned().partition(gone);
+        state.segments = kept.iter().map(|sealed| sealed.current_row()).collect();
+        self.note_state(disk, state);
+        disk.write_manifest(state)?;
+        disk.archive.replace(kept);
+        for sealed in gone {
+            let _ = disk.storage.remove(&disk.directory.join(sealed.row.file_name()));
+        }
+        Ok(())
+    }
+}
