@@ -12,6 +12,7 @@ use crate::append::id;
 use crate::atoms;
 use crate::boundary::guard;
 use crate::instance::pinned;
+use crate::json::{data_term, is_slow};
 use crate::terms::{Keys, binary, bytes_of, civil, from_value, integer, known_atom, new_binary};
 use crate::texts;
 
@@ -50,10 +51,14 @@ fn event_stats<'a>(env: Env<'a>, handle: Term<'a>) -> Term<'a> {
     })
 }
 
-/// Decodes JSON data of an event that another language stored: `{:ok, term}`, keys as text.
+/// Decodes JSON data of an event that another language stored: `{:ok, term}`, keys as text; `:dirty` when that would
+/// keep the scheduler too long.
 #[rustler::nif]
 fn json_decode<'a>(env: Env<'a>, data: Term<'a>) -> Term<'a> {
-    guard(env, || decode_json(env, data))
+    guard(env, || {
+        let bytes = bytes_of(&binary("the data", data)?);
+        if is_slow(bytes) { Ok(atoms::dirty().encode(env)) } else { decode_json(env, data) }
+    })
 }
 
 /// As [`json_decode`], for data that takes longer than a scheduler should.
@@ -64,12 +69,7 @@ fn json_decode_dirty<'a>(env: Env<'a>, data: Term<'a>) -> Term<'a> {
 
 fn decode_json<'a>(env: Env<'a>, data: Term<'a>) -> Result<Term<'a>, Error> {
     let data = binary("the data", data)?;
-    if data.is_empty() {
-        return Ok((atoms::ok(), atoms::nil()).encode(env));
-    }
-    let value = serde_json::from_slice(bytes_of(&data))
-        .map_err(|e| Error::new(Code::DeserializationFailed, format!("the data is not JSON: {e}")))?;
-    Ok((atoms::ok(), from_value(env, &value, Keys::Strings)).encode(env))
+    Ok((atoms::ok(), data_term(env, bytes_of(&data))?).encode(env))
 }
 
 /// The atoms of the names seen last: events of a batch mostly share their node, and often their type.

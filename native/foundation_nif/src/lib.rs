@@ -22,6 +22,7 @@ mod events;
 mod export;
 mod instance;
 mod instruments;
+mod json;
 mod metrics;
 mod paths;
 mod query;

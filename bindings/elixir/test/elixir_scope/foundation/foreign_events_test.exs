@@ -110,6 +110,42 @@ defmodule ElixirScope.Foundation.ForeignEventsTest do
     for condition <- conditions, do: assert({:ok, [%{data: ^json}]} = Events.query(condition))
   end
 
+  test "JSON of another language has integers of any size" do
+    # 2^64 - 1, 2^64, and powers on both sides of the external term format's two forms of big integers.
+    integers =
+      for(n <- [63, 64, 65, 200, 2_039, 2_040, 2_048, 13_000], sign <- [1, -1], delta <- [-1, 0, 1]) do
+        sign * (Bitwise.bsl(1, n) + delta)
+      end ++ [0, -1, 999_999_999, 1_000_000_000, 10_000_000_000_000_000_000_000]
+
+    for n <- integers do
+      assert Native.json_decode_dirty("#{n}") == {:ok, n}
+
+      assert Native.json_decode_dirty(~s({"a":[#{n},{"b":#{n}}],"c":1.5})) ==
+               {:ok, %{"a" => [n, %{"b" => n}], "c" => 1.5}}
+    end
+
+    digits = String.duplicate("7", 30)
+    assert Native.json_decode(~s({"a":1,"a":#{digits}})) == {:ok, %{"a" => String.to_integer(digits)}}
+    assert Native.json_decode(~s("#{digits}")) == {:ok, digits}
+
+    assert Native.json_decode(" [#{digits} ,\n null, true, \"é\\n\"] ") ==
+             {:ok, [String.to_integer(digits), nil, true, "é\n"]}
+
+    assert Native.json_decode("#{digits}.5") == {:ok, String.to_float("#{digits}.5")}
+    assert Native.json_decode("1e#{30}") == {:ok, 1.0e30}
+
+    long = "[#{Enum.map_join(1..500, ",", fn _ -> digits end)}]"
+    assert Native.json_decode(long) == :dirty
+    assert Native.json_decode_dirty(long) == {:ok, List.duplicate(String.to_integer(digits), 500)}
+
+    for bad <- ["#{digits}x", "[#{digits}", "0#{digits}", "-", "#{digits} 1", String.duplicate("7", 5_000)] do
+      assert {:error, %Error{error_type: :deserialization_failed}} = Native.json_decode_dirty(bad), bad
+    end
+
+    deep = String.duplicate("[", 200) <> digits <> String.duplicate("]", 200)
+    assert {:error, %Error{error_type: :deserialization_failed}} = Native.json_decode(deep)
+  end
+
   test "a condition compares integers of any size exactly" do
     big = Bitwise.bsl(1, 200)
     {:ok, _} = Events.store(event(:big, %{n: big}))

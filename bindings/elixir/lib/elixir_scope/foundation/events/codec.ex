@@ -98,8 +98,14 @@ defmodule ElixirScope.Foundation.Events.Codec do
 
   defp data(_raw, bytes, _type), do: bytes
 
-  defp decode_json(bytes) when byte_size(bytes) <= @dirty_json_bytes, do: Native.json_decode(bytes)
-  defp decode_json(bytes), do: Native.json_decode_dirty(bytes)
+  defp decode_json(bytes) when byte_size(bytes) > @dirty_json_bytes, do: Native.json_decode_dirty(bytes)
+
+  defp decode_json(bytes) do
+    case Native.json_decode(bytes) do
+      :dirty -> Native.json_decode_dirty(bytes)
+      decoded -> decoded
+    end
+  end
 
   # The core's own events, in the shape that Elixir's had.
   defp own_event_data(type, %{} = data) when type in [:config_updated, :config_reset] do
