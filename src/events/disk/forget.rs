@@ -38,16 +38,20 @@ impl EventStore {
             return Err(Error::new(Code::ResourceExhausted, message).with("limit", MAX_PRUNES));
         }
         let (mut removed, below_seq) = in_memory();
+        let concerned = |sealed: &Arc<Sealed>| {
+            let row = &sealed.row;
+            row.first_seq < below_seq && row.min_time < before_time && sealed.live() > 0
+        };
+        if removed == 0 && !disk.archive.segments().iter().any(concerned) {
+            return Ok(0);
+        }
         let prune = Prune { before_time, below_seq };
         prunes.push(prune);
         disk.prunes.store(Arc::new(prunes));
         let mut elsewhere = 0;
         let hot = disk.hot();
-        for sealed in disk.archive.segments().iter() {
+        for sealed in disk.archive.segments().iter().filter(|sealed| concerned(sealed)) {
             let row = &sealed.row;
-            if row.first_seq >= below_seq || row.min_time >= before_time || sealed.live() == 0 {
-                continue;
-            }
             let gone = if row.max_time < before_time && row.last_seq < below_seq {
                 sealed.live()
             } else {

@@ -24,6 +24,9 @@ use crate::storage::{Directory, Lock, Storage, create_dir_durably, is_temporary}
 /// How many gaps are told apart; the closest are taken together beyond it.
 pub(crate) const MAX_GAPS: usize = 1_024;
 
+/// How often a store that somebody writes to is read anew when its files went meanwhile.
+const READ_ONLY_TRIES: u32 = 5;
+
 /// Why events are missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -268,6 +271,7 @@ impl Recovered {
     ///
     /// Errors: `locked` with the holder, `data_corruption` when there are files of a store and no manifest can be
     /// made of them, `incompatible_format`, `io_error`, `operation_forbidden` for a directory with other files.
+    #[allow(clippy::needless_pass_by_value, reason = "the store keeps it")]
     pub fn read(
         storage: Arc<dyn Storage>,
         directory: &Path,
@@ -275,9 +279,32 @@ impl Recovered {
         holder: &str,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self> {
+        // Beside a process that writes, files may go while they are read: then what took their place is read.
+        let tries = if options.read_only { READ_ONLY_TRIES } else { 1 };
+        let mut round = 0;
+        loop {
+            round += 1;
+            let read = Self::read_once(&storage, directory, options, holder, progress);
+            let moved = match &read {
+                Ok(read) => read.report.missing_files > 0,
+                Err(error) => matches!(error.code(), Code::DataNotFound | Code::DataCorruption),
+            };
+            if !moved || round >= tries {
+                return read;
+            }
+        }
+    }
+
+    fn read_once(
+        storage: &Arc<dyn Storage>,
+        directory: &Path,
+        options: DiskOptions,
+        holder: &str,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self> {
         let began = SystemClock.boot_ns();
         if !options.read_only && !storage.exists(&directory.join(Manifest::NAME))? {
-            create_dir_durably(&*storage, directory)?;
+            create_dir_durably(&**storage, directory)?;
         }
         let lock =
             if options.read_only { None } else { Some(storage.lock(&directory.join("LOCK"), holder)?) };
@@ -288,13 +315,13 @@ impl Recovered {
         }
         let names = storage.list(directory)?;
         let mut report = RecoveryReport::default();
-        let manifest = find_manifest(&*storage, directory, &names, options.read_only, &mut report)?;
+        let manifest = find_manifest(&**storage, directory, &names, options.read_only, &mut report)?;
         let mut recovered = Self {
             next_seq: manifest.sealed_seq,
             next_log: manifest.next_log,
             config: ConfigPast::from_row(manifest.config.as_ref()),
             sealed_config: ConfigPast::from_row(manifest.config.as_ref()),
-            storage,
+            storage: Arc::clone(storage),
             directory: directory.to_owned(),
             options,
             lock,
