@@ -37,7 +37,7 @@ test: setup ## every test of every language, and the linters; the last line is t
 	@scripts/suite.py
 
 test-rust: ## unit, property, contract and documentation tests of the core
-	@scripts/need.sh rust gcc promtool
+	@scripts/need.sh rust gcc promtool zstd
 	$(CARGO) test --locked --workspace
 
 test-models: ## the loom models of the lock-free structures: every interleaving

@@ -18,7 +18,6 @@ mod durability;
 mod estimate;
 mod etf;
 mod export;
-#[allow(dead_code, unused_imports, reason = "the durable store is being built on it")]
 mod file;
 mod filter;
 mod frontier;

@@ -221,14 +221,24 @@ impl Disk {
         let mut writer = self.room_for(row.record_bytes as usize, row.events)?;
         let shared = &self.shared;
         let mut scratch = Scratch::default();
-        for number in 0..file.blocks().len() {
-            // A damaged block costs its events and nothing else; how many those are is known from the row.
-            let Ok(block) = file.read_block_with(number, &mut scratch) else {
-                if let Some(entry) = file.blocks().get(number).filter(|_| self.check_writable().is_ok()) {
-                    let (from, to) = (entry.offset, entry.offset + u64::from(entry.length));
-                    quarantine::keep(&*self.storage, &self.directory, &path, from, to);
+        let keep = |from, to| {
+            if self.check_writable().is_ok() {
+                quarantine::keep(&*self.storage, &self.directory, &path, from, to);
+            }
+        };
+        // Without its footer the file was read from end to end, and these stretches are no blocks any more.
+        for (from, to) in file.damage().into_iter().flat_map(|damage| &damage.stretches) {
+            keep(*from, *to);
+        }
+        for (number, entry) in file.blocks().iter().enumerate() {
+            let block = match file.read_block_with(number, &mut scratch) {
+                Ok(block) => block,
+                // A damaged block costs its events and nothing else; how many those are is known from the row.
+                Err(error) if error.code() == Code::DataCorruption => {
+                    keep(entry.offset, entry.offset + u64::from(entry.length));
+                    continue;
                 }
-                continue;
+                Err(error) => return Err(error),
             };
             for record in block.records() {
                 restage(shared, &mut writer, record, |number| block.name(number))?;

@@ -21,7 +21,6 @@ mod find;
 mod forget;
 mod gather;
 mod logs;
-mod manifest;
 mod mapped;
 mod open;
 mod quarantine;
@@ -44,7 +43,7 @@ pub use status::DiskStats;
 pub use sync::WhenSafe;
 
 use super::durability::Durability;
-use super::file::Codec;
+use super::file::{Codec, manifest};
 use super::filter::Filters;
 use super::overflow::Signal;
 use super::segment::{Segment, Shape, Shared};

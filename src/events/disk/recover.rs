@@ -369,12 +369,22 @@ impl Recovered {
         let listed: Vec<String> = self.manifest.segments.iter().map(SegmentRow::file_name).collect();
         for name in names {
             let unnamed = segment_numbers(name).is_some() && !listed.contains(name);
-            if unnamed || is_temporary(name) {
+            if unnamed && self.report.rebuilt {
+                // Nothing says that it is not needed, only that it cannot be read: it is put aside.
+                self.put_aside(name);
+            } else if unnamed || is_temporary(name) {
                 // One that stays is found again next time.
                 let removed = self.storage.remove(&self.directory.join(name)).is_ok();
                 self.report.removed_files += u64::from(removed);
             }
         }
+    }
+
+    fn put_aside(&self, name: &str) {
+        let aside = self.directory.join(quarantine::NAME);
+        let moved = self.storage.create_dir_all(&aside);
+        // One that stays is not read either, and the next opening removes it.
+        let _ = moved.and_then(|()| self.storage.rename(&self.directory.join(name), &aside.join(name)));
     }
 
     fn read_logs(&mut self, names: &[String], progress: &mut dyn FnMut(Progress)) -> Result<()> {

@@ -178,17 +178,6 @@ impl Block {
         self.names.get(at).map(|(_, name)| &**name)
     }
 
-    /// All names of the block with their numbers.
-    pub(crate) fn names(&self) -> impl Iterator<Item = (u32, &str)> {
-        self.names.iter().map(|(number, name)| (*number, &**name))
-    }
-
-    /// Bytes of memory that it takes.
-    pub(crate) fn memory(&self) -> usize {
-        let names: usize = self.names.iter().map(|(_, name)| size_of::<(u32, Box<str>)>() + name.len()).sum();
-        self.records.capacity() + self.offsets.capacity() * size_of::<usize>() + names
-    }
-
     /// The events of a raw block; `None` if it is not one of so many events, to the last byte.
     pub(super) fn decode(raw: &[u8], events: usize) -> Option<Self> {
         let mut rest = raw;

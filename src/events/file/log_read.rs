@@ -217,7 +217,9 @@ fn survey(file: &dyn File, header: &Header) -> Result<Survey> {
                 let bytes = walker.bytes(offset, end);
                 if matches!(kind, Kind::Commit | Kind::End) {
                     let stored = u32_at(bytes, 48);
-                    survey.report.broken_chains += u64::from(chain.is_some_and(|chain| chain != stored));
+                    // The first chain starts with the header.
+                    let known = chain.filter(|_| !walker.header_damaged || survey.report.commits > 0);
+                    survey.report.broken_chains += u64::from(known.is_some_and(|chain| chain != stored));
                     chain = Some(stored);
                     survey.report.proven = survey.report.proven.max(u64_at(bytes, 40));
                     survey.report.commits += u64::from(kind == Kind::Commit);

@@ -104,11 +104,6 @@ impl LogEncoder {
         self.position
     }
 
-    /// Events so far.
-    pub(crate) fn events(&self) -> u64 {
-        self.events
-    }
-
     fn marker(&mut self, out: &mut Vec<u8>) {
         if self.position < self.next_marker {
             return;

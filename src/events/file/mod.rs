@@ -17,23 +17,22 @@ mod bytes;
 mod codec;
 mod columns;
 mod frame;
+mod layout;
 mod log_read;
 mod log_write;
+pub(crate) mod manifest;
 mod names;
+mod rebuild;
 mod segment_read;
 mod segment_write;
 mod window;
 
 pub(crate) use codec::Codec;
-pub(crate) use columns::Block;
-pub(crate) use frame::{FileKind, Header, Identity, Kind, Salt, VERSION};
-pub(crate) use log_read::{Damage, DamageKind, LogItem, LogReport, scan_log};
+pub(crate) use frame::{FileKind, Header, Identity};
+pub(crate) use log_read::{DamageKind, LogItem, scan_log};
 pub(crate) use log_write::LogEncoder;
-pub(crate) use names::LogNames;
 pub(crate) use segment_read::{Limits, Scratch, SegmentFile};
-pub(crate) use segment_write::{
-    BlockEntry, Filter, FilterEntry, Footer, SegmentEncoder, SegmentOptions, TypeCount,
-};
+pub(crate) use segment_write::{Filter, Footer, SegmentEncoder, SegmentOptions};
 
 #[cfg(all(test, not(loom)))]
 mod tests;

@@ -114,11 +114,6 @@ impl SegmentFile {
     }
 
     /// The events of a block. `data_corruption`, with `offset`, `first_seq` and `last_seq`, if it does not check.
-    pub(crate) fn read_block(&self, index: usize) -> Result<Block> {
-        self.read_block_with(index, &mut Scratch::default())
-    }
-
-    /// As [`SegmentFile::read_block`], reusing memory.
     pub(crate) fn read_block_with(&self, index: usize, scratch: &mut Scratch) -> Result<Block> {
         let Some(entry) = self.footer.blocks.get(index) else {
             let message = format!("{} has no block {index}", self.path.display());
@@ -176,14 +171,6 @@ impl SegmentFile {
             seed: u64_at(frame.bytes, 32),
             words: words.chunks_exact(8).map(|word| u64_at(word, 0)).collect(),
         })
-    }
-
-    /// The bytes of the file from here on, as they are: for a copy of what is damaged.
-    pub(crate) fn raw_bytes(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
-        let there = usize::try_from(self.file.len()?.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let mut bytes = vec![0; length.min(there)];
-        read_piece(&*self.file, offset, &mut bytes)?;
-        Ok(bytes)
     }
 
     /// The frame that must be there, if it checks.

@@ -66,6 +66,7 @@ fn every_bit_flip_costs_its_block_at_most_and_is_named() {
         damages_are_honest(&events, &damages, &context);
         if bit < frame::HEADER_BYTES * 8 {
             assert!(report.header_damaged && events == all, "{context}: the header costs nothing else");
+            assert_eq!((damages.len(), report.broken_chains), (0, 0), "{context}");
         }
         // Behind the names, nothing is lost but the append that it is in.
         let missing = all.iter().filter(|one| !events.contains(one)).count();

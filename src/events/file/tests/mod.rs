@@ -1,16 +1,25 @@
 //! Tests of the formats, and what they share.
 
+mod docs;
 mod log;
 mod log_damage;
+mod manifest;
 mod segment;
+mod speed;
+mod store;
 
 use std::path::Path;
 
+use super::columns::Block;
+use super::frame::{Kind, Salt};
+use super::layout::FileName;
+use super::log_read::{Damage, LogReport};
+use super::manifest::Manifest;
 use super::*;
 use crate::error::Result;
 use crate::events::Encoding;
 use crate::events::record::{AT_CONFIG_VERSION, AT_EVENT_ID, AT_FLAGS, AT_SEQ, Draft, FLAG_FIRST, FLAG_LAST};
-use crate::storage::{File, SimStorage, Storage, read_all, write_atomically_with};
+use crate::storage::{SimStorage, Storage, read_all, write_atomically_with};
 
 /// The store of all tests.
 pub(super) const STORE: [u8; 16] = *b"sixteen bytes id";

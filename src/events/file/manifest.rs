@@ -1,21 +1,29 @@
 //! The manifest: which sealed segments make up the store, and what else must be known to open it.
 //!
 //! One JSON object, a line feed, and a line `crc32c:` with eight hexadecimal digits over everything before it. It is
-//! replaced as a whole and durably (`write_atomically`).
+//! replaced as a whole and durably (`write_atomically`); a damaged one is an error and never an empty store.
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::super::file::{FileKind, Footer, Identity, Limits, SegmentFile, VERSION};
+use super::frame::{FileKind, Identity, VERSION};
+use super::layout::{FileName, MANIFEST};
+use super::segment_write::Footer;
+use super::{corrupt, incompatible};
 use crate::error::{Code, Error, Result};
 use crate::storage::{Storage, read_all, write_atomically};
 
+/// What `format` says.
+const FORMAT: &str = "esf-manifest";
+/// The manifest's flags that this version knows.
+const KNOWN_INCOMPATIBLE: u32 = 0;
 /// The largest manifest that is read, in bytes.
 const MAX_BYTES: u64 = 256 << 20;
-const PREFIX: &str = "seg-";
-const SUFFIX: &str = ".esf";
+/// The line with the checksum: its start, 8 digits, a line feed.
+const CHECKSUM: &str = "crc32c:";
+const CHECKSUM_LINE: usize = CHECKSUM.len() + 9;
 
 /// What makes up a store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,6 +68,17 @@ pub(crate) struct Manifest {
     pub(crate) newest_time: i64,
     /// The sealed segments, oldest first.
     pub(crate) segments: Vec<SegmentRow>,
+    /// What later versions have added to the outer object; written back as it was.
+    #[serde(flatten)]
+    pub(super) unknown: Map<String, Value>,
+}
+
+/// What is looked at before anything else is believed.
+#[derive(Deserialize)]
+struct Flags {
+    format: String,
+    version: u32,
+    incompatible: u32,
 }
 
 /// Events below `below_seq` that are older than `before_time` are gone.
@@ -134,25 +153,26 @@ impl SegmentRow {
 
     /// What the file of a segment is called.
     pub(crate) fn name(file: u64, first_seq: u64) -> String {
-        format!("{PREFIX}{first_seq:016x}-{file:016x}{SUFFIX}")
+        FileName::Segment { first_seq, number: file }.to_string()
     }
 }
 
 /// The first `seq` and the file number of a segment file of this name; `None` for other files.
 pub(crate) fn segment_numbers(name: &str) -> Option<(u64, u64)> {
-    let (first, file) = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.split_once('-')?;
-    let number = |digits: &str| u64::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 16);
-    Some((number(first)?, number(file)?))
+    match FileName::parse(name)? {
+        FileName::Segment { first_seq, number } => Some((first_seq, number)),
+        FileName::Log { .. } => None,
+    }
 }
 
 impl Manifest {
     /// What the manifest is called.
-    pub(crate) const NAME: &str = "MANIFEST";
+    pub(crate) const NAME: &str = MANIFEST;
 
     /// The manifest of a new store.
     pub(crate) fn new(store: [u8; 16], hash_seed: u64) -> Self {
         Self {
-            format: "esf-manifest".to_owned(),
+            format: FORMAT.to_owned(),
             version: VERSION,
             incompatible: 0,
             compatible: 0,
@@ -171,13 +191,15 @@ impl Manifest {
             config: None,
             newest_time: i64::MIN,
             segments: Vec::new(),
+            unknown: Map::new(),
         }
     }
 
     /// The store's identity.
     pub(crate) fn store_id(&self) -> Result<[u8; 16]> {
         let wrong = || Error::new(Code::DataCorruption, format!("the manifest's store is {:?}", self.store));
-        let number = u128::from_str_radix(&self.store, 16).ok().filter(|_| self.store.len() == 32);
+        let digits = self.store.len() == 32 && self.store.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = u128::from_str_radix(&self.store, 16).ok().filter(|_| digits);
         number.map(u128::to_be_bytes).ok_or_else(wrong)
     }
 
@@ -186,113 +208,53 @@ impl Manifest {
     /// Errors: `data_corruption` when it is not whole, `incompatible_format` when this version cannot read it.
     pub(crate) fn load(storage: &dyn Storage, directory: &Path) -> Result<Self> {
         let path = directory.join(Self::NAME);
-        let bytes = read_all(storage, &path, MAX_BYTES)?;
-        Self::parse(&bytes).map_err(|error| error.with("path", path.to_string_lossy()))
+        Self::parse(&read_all(storage, &path, MAX_BYTES)?, &path)
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self> {
-        let corrupt =
-            |what: &str| Error::new(Code::DataCorruption, format!("the manifest is damaged: {what}"));
-        let text = std::str::from_utf8(bytes).map_err(|_| corrupt("it is not text"))?;
-        let body = text.strip_suffix('\n').and_then(|text| text.rsplit_once('\n'));
-        let (body, last) = body.ok_or_else(|| corrupt("it has no last line"))?;
-        let sum = last.strip_prefix("crc32c:").and_then(|digits| u32::from_str_radix(digits, 16).ok());
-        let signed = bytes.get(..=body.len()).unwrap_or_default();
-        if sum != Some(crc32c::crc32c(signed)) {
-            return Err(corrupt("its checksum does not hold"));
+    /// The manifest of these bytes; `path` is for messages.
+    pub(super) fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
+        let broken = || corrupt(path, "the manifest is damaged: its checksum does not hold");
+        let split = bytes.len().checked_sub(CHECKSUM_LINE).ok_or_else(broken)?;
+        let (body, line) = bytes.split_at_checked(split).ok_or_else(broken)?;
+        if line != format!("{CHECKSUM}{:08x}\n", crc32c::crc32c(body)).as_bytes() {
+            return Err(broken());
         }
-        let tree: Value = serde_json::from_str(body).map_err(|error| corrupt(&error.to_string()))?;
-        let number = |name: &str| tree.get(name).and_then(Value::as_u64).unwrap_or(u64::MAX);
-        if tree.get("format").and_then(Value::as_str) != Some("esf-manifest") {
-            return Err(corrupt("it is no manifest of an event store"));
+        let unreadable = |error: serde_json::Error| corrupt(path, format_args!("it is no manifest: {error}"));
+        let flags: Flags = serde_json::from_slice(body).map_err(unreadable)?;
+        if flags.format != FORMAT {
+            return Err(corrupt(
+                path,
+                format_args!("it is no manifest of an event store but {:?}", flags.format),
+            ));
         }
-        if number("version") != u64::from(VERSION) || number("incompatible") != 0 {
-            let message = format!(
-                "the store is of version {} with flags {}; this library reads version {VERSION}",
-                number("version"),
-                number("incompatible")
-            );
-            return Err(Error::new(Code::IncompatibleFormat, message));
+        if flags.version != VERSION || flags.incompatible & !KNOWN_INCOMPATIBLE != 0 {
+            let (version, unknown) = (flags.version, flags.incompatible);
+            return Err(incompatible(format_args!(
+                "the store is of version {version} with the flags {unknown:#x}"
+            ))
+            .with("path", path.to_string_lossy())
+            .with("version", version)
+            .with("incompatible", unknown));
         }
-        serde_json::from_value(tree).map_err(|error| corrupt(&error.to_string()))
+        let manifest: Self = serde_json::from_slice(body).map_err(unreadable)?;
+        manifest.store_id()?;
+        Ok(manifest)
     }
 
-    fn to_bytes(&self) -> Result<Vec<u8>> {
+    /// The bytes of the file.
+    pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut bytes = serde_json::to_vec(self).map_err(|error| {
             Error::new(Code::SerializationFailed, format!("the manifest cannot be written: {error}"))
         })?;
         bytes.push(b'\n');
         let sum = crc32c::crc32c(&bytes);
-        bytes.extend_from_slice(format!("crc32c:{sum:08x}\n").as_bytes());
+        bytes.extend_from_slice(format!("{CHECKSUM}{sum:08x}\n").as_bytes());
         Ok(bytes)
     }
 
     /// Puts it in the place of the old one, durably.
     pub(crate) fn store(&self, storage: &dyn Storage, directory: &Path) -> Result<()> {
         write_atomically(storage, &directory.join(Self::NAME), &self.to_bytes()?)
-    }
-
-    /// Makes a manifest up from the segments that are there; logs are all read then. What only the manifest knew is
-    /// lost: prunes that segments still hold, and counters.
-    pub(crate) fn rebuild(storage: &dyn Storage, directory: &Path) -> Result<Self> {
-        let names = storage.list(directory)?;
-        let mut store = None;
-        let mut rows: Vec<SegmentRow> = Vec::new();
-        let mut next_file = 1;
-        for (name, (_, file)) in names.iter().filter_map(|name| Some((name, segment_numbers(name)?))) {
-            next_file = next_file.max(file + 1);
-            let path = directory.join(name);
-            let Some(header) =
-                super::super::file::Header::read(&*storage.open_read(&path)?, FileKind::Segment)?
-            else {
-                continue;
-            };
-            if *store.get_or_insert(header.identity.store) != header.identity.store {
-                continue;
-            }
-            let segment = SegmentFile::open(storage, &path, header.identity, Limits::default())?;
-            let footer = segment.footer();
-            let raw: u64 = footer.blocks.iter().map(|block| u64::from(block.events) * 96).sum();
-            let record_bytes = raw + 64 * segment.file_bytes()?;
-            if footer.events > 0 {
-                let seqs = (footer.first_seq, footer.last_seq);
-                rows.push(SegmentRow::new(file, seqs, footer, segment.file_bytes()?, record_bytes));
-            }
-        }
-        if store.is_none() {
-            for name in names.iter().filter(|name| super::logs::log_number(name).is_some()) {
-                let file = storage.open_read(&directory.join(name))?;
-                if let Some(header) = super::super::file::Header::read(&*file, FileKind::Log)? {
-                    store = Some(header.identity.store);
-                    break;
-                }
-            }
-        }
-        let Some(store) = store else {
-            let message = format!(
-                "{} has files of an event store, and neither its manifest nor any file's header can be read",
-                directory.display()
-            );
-            return Err(Error::new(Code::DataCorruption, message).with("path", directory.to_string_lossy()));
-        };
-        rows.sort_by_key(|row| (row.first_seq, row.file));
-        // Of segments that overlap, the later file took the place of the earlier ones.
-        let mut kept: Vec<SegmentRow> = Vec::new();
-        for row in rows {
-            while kept.last().is_some_and(|last| last.last_seq >= row.first_seq && last.file < row.file) {
-                kept.pop();
-            }
-            if kept.last().is_none_or(|last| last.last_seq < row.first_seq) {
-                kept.push(row);
-            }
-        }
-        let mut manifest = Self::new(store, super::super::random::word());
-        manifest.next_file = next_file;
-        manifest.sealed_seq = kept.last().map_or(1, |last| last.last_seq + 1);
-        manifest.low_seq = kept.first().map_or(1, |first| first.first_seq);
-        manifest.next_id = kept.iter().map(|row| row.max_id + 1).max().unwrap_or(1).min(1 << 58);
-        manifest.segments = kept;
-        Ok(manifest)
     }
 }
 
