@@ -1802,7 +1802,8 @@ esf_status esf_events_tail_callback(const esf_foundation *foundation,
  * than one in 200 microseconds, a call that waits looks at such intervals.
  *
  * Errors: those of the header's introduction; ESF_AGAIN if there is nothing and timeout_ms is 0, ESF_TIMED_OUT
- * if nothing came in time, ESF_DONE if the tail or its instance is over.
+ * if nothing came in time, ESF_DONE if the tail or its instance is over; ESF_E_IO_ERROR and others when what comes
+ * next is in a file that cannot be read: the next call tries again.
  * Threads: any, but one call on a tail at a time.
  * Ownership: the view's texts and bytes live until the next call of this function on the tail, or its end.
  */

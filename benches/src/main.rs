@@ -17,6 +17,7 @@ mod memory;
 mod report;
 mod steady;
 mod stores;
+mod tails;
 mod telemetry;
 mod workload;
 
@@ -33,6 +34,7 @@ const TABLES: &[Table] = &[
     ("config", "Configuration, from Rust", |effort| rows(config::run(effort))),
     ("telemetry", "Telemetry, from Rust", |effort| rows(telemetry::run(effort))),
     ("events", "Events in memory, from Rust", events),
+    ("tails", "Tails of events in memory, from Rust", |effort| rows(tails::run(effort))),
     ("disk", "Events on disk, from Rust", disk::run),
     ("ffi", "Through the C ABI (the shared library, by dlopen)", |effort| rows(ffi::run(effort))),
 ];

@@ -499,6 +499,11 @@ impl EventStore {
         self.retention.low(self.frontier.next(), &self.shards, &self.frontier)
     }
 
+    /// No event below it is there, in memory or in files.
+    pub(super) fn first_seq(&self) -> u64 {
+        self.disk.as_ref().map_or_else(|| self.low(), |disk| self.store_low(disk))
+    }
+
     /// An id for an event that the caller is about to store: no event has it, and nobody else is given it.
     pub fn generate_id(&self) -> u64 {
         if self.ids.scattered() { self.draw_unused().0 } else { self.ids.draw(1) }

@@ -180,7 +180,8 @@ pub unsafe extern "C" fn esf_events_tail_callback(
 /// than one in 200 microseconds, a call that waits looks at such intervals.
 ///
 /// Errors: those of the header's introduction; ESF_AGAIN if there is nothing and `timeout_ms` is 0, ESF_TIMED_OUT
-/// if nothing came in time, ESF_DONE if the tail or its instance is over.
+/// if nothing came in time, ESF_DONE if the tail or its instance is over; ESF_E_IO_ERROR and others when what comes
+/// next is in a file that cannot be read: the next call tries again.
 /// Threads: any, but one call on a tail at a time.
 /// Ownership: the view's texts and bytes live until the next call of this function on the tail, or its end.
 #[unsafe(no_mangle)]
@@ -192,7 +193,7 @@ pub unsafe extern "C" fn esf_tail_next(
     err: *mut *mut esf_error,
 ) -> esf_status {
     guard! { cold(err), tail(tail), millis(timeout_ms), out_record(out_view), out_record(out_gap) => {
-        Ok(next(&tail, timeout_ms, &mut out_view, &mut out_gap))
+        next(&tail, timeout_ms, &mut out_view, &mut out_gap)
     } }
 }
 
@@ -334,24 +335,24 @@ fn next(
     timeout: Duration,
     out_view: &mut OutRecord<esf_event_view>,
     out_gap: &mut OutRecord<esf_gap>,
-) -> esf_status {
+) -> Result<esf_status> {
     // What was shown is let go first, so that its memory can be used again.
     *arg::lock(&tail.shown) = None;
-    let item = match tail.tail.next_timeout(timeout) {
+    let item = match tail.tail.next_timeout(timeout)? {
         Pop::Item(item) => item,
-        Pop::Closed => return ESF_DONE,
-        Pop::TimedOut if timeout.is_zero() => return ESF_AGAIN,
-        Pop::TimedOut => return ESF_TIMED_OUT,
+        Pop::Closed => return Ok(ESF_DONE),
+        Pop::TimedOut if timeout.is_zero() => return Ok(ESF_AGAIN),
+        Pop::TimedOut => return Ok(ESF_TIMED_OUT),
     };
     let mut shown = arg::lock(&tail.shown);
     match shown.insert(item) {
         TailItem::Event(event) => {
             out_view.set(&view_record(&event.view()));
-            ESF_OK
+            Ok(ESF_OK)
         }
         TailItem::Gap(gap) => {
             out_gap.set(&gap_record(*gap));
-            ESF_GAP
+            Ok(ESF_GAP)
         }
     }
 }

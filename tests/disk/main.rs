@@ -9,6 +9,7 @@
 mod basics;
 mod faults;
 mod instance;
+mod tails;
 
 use std::path::Path;
 use std::sync::Arc;

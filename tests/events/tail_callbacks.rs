@@ -247,7 +247,7 @@ fn the_end_of_the_instance_ends_its_tails() {
     begun.recv_timeout(LONG).unwrap();
     // The callback holds the worker: its end is not waited for longer than the deadline says.
     assert_eq!(app.close(Duration::ZERO).unfinished, ["events-tail"]);
-    assert!(taken.try_next().is_none());
+    assert!(taken.try_next().unwrap().is_none());
     go.send(()).unwrap();
     tail.cancel();
     assert!(dropped.load(Ordering::SeqCst));

@@ -63,7 +63,7 @@ pub(crate) fn told(item: &TailItem) -> Told {
 }
 
 pub(crate) fn all(tail: &Tail) -> Vec<Told> {
-    std::iter::from_fn(|| tail.try_next()).map(|item| told(&item)).collect()
+    std::iter::from_fn(|| tail.try_next().unwrap()).map(|item| told(&item)).collect()
 }
 
 pub(crate) fn gap(first_seq: u64, last_seq: u64, reason: GapReason) -> Told {
@@ -112,7 +112,7 @@ fn catch_up_goes_over_into_live_without_a_hole_or_a_double() {
     let now = store.tail(TailOptions::default()).unwrap();
     let from_four = store.tail(TailOptions { from_seq: Some(4), ..TailOptions::default() }).unwrap();
     let evens = store.tail(from_start(even())).unwrap();
-    assert!(now.try_next().is_none());
+    assert!(now.try_next().unwrap().is_none());
     for number in 11..=12 {
         store.append(&event(number)).unwrap();
     }
@@ -136,7 +136,7 @@ fn a_batch_larger_than_what_is_read_in_one_go_is_told_whole() {
         .map(|i| NewEvent { data: if i % 100 == 0 { &large } else { b"small" }, ..event(i) })
         .collect();
     store.append_batch(&events).unwrap();
-    let items: Vec<_> = std::iter::from_fn(|| tail.try_next()).collect();
+    let items: Vec<_> = std::iter::from_fn(|| tail.try_next().unwrap()).collect();
     for (item, event) in items.iter().zip(&events) {
         let TailItem::Event(told) = item else { panic!("{item:?}") };
         assert_eq!(told.view().data(), event.data);
@@ -150,10 +150,10 @@ fn an_event_outlives_the_tail_the_store_and_later_reading() {
     let store = open(small(Some(16)));
     let tail = store.tail(TailOptions::default()).unwrap();
     store.append(&NewEvent { data: b"kept", node: "here", ..event(1) }).unwrap();
-    let Some(TailItem::Event(kept)) = tail.try_next() else { panic!("it is told") };
+    let Some(TailItem::Event(kept)) = tail.try_next().unwrap() else { panic!("it is told") };
     for number in 2..200 {
         store.append(&event(number)).unwrap();
-        tail.try_next();
+        tail.try_next().unwrap();
     }
     drop((tail, store));
     let view = kept.view();
@@ -208,7 +208,7 @@ fn names_that_are_new_to_the_store_are_told_too() {
     let tail = store.tail(TailOptions { filter, ..TailOptions::default() }).unwrap();
     store.append(&event(2)).unwrap();
     store.append(&NewEvent { node: "n", event_type: "other".into(), ..event(1) }).unwrap();
-    assert!(tail.try_next().is_none());
+    assert!(tail.try_next().unwrap().is_none());
     store.append(&NewEvent { node: "n", ..event(2) }).unwrap();
     store.append(&NewEvent { node: "n", ..event(1) }).unwrap();
     assert_eq!(all(&tail), [Told::Event(3), Told::Event(4)]);
@@ -286,26 +286,29 @@ fn what_a_tail_cannot_do_is_refused() {
 fn who_waits_is_woken_by_an_event_and_by_the_end() {
     let store = open(small(None));
     let tail = store.tail(from_start(even())).unwrap();
-    assert!(matches!(tail.next_timeout(Duration::ZERO), Pop::TimedOut));
-    assert!(matches!(tail.next_timeout(Duration::from_millis(1)), Pop::TimedOut));
+    assert!(matches!(tail.next_timeout(Duration::ZERO).unwrap(), Pop::TimedOut));
+    assert!(matches!(tail.next_timeout(Duration::from_millis(1)).unwrap(), Pop::TimedOut));
     std::thread::scope(|scope| {
-        let waits = scope.spawn(|| tail.next_timeout(LONG));
+        let waits = scope.spawn(|| tail.next_timeout(LONG).unwrap());
         for number in 1..=2 {
             store.append(&event(number)).unwrap();
         }
         let Pop::Item(item) = waits.join().unwrap() else { panic!("it was not woken") };
         assert_eq!(told(&item), Told::Event(2));
-        let (one, two) = (scope.spawn(|| tail.next_timeout(LONG)), scope.spawn(|| tail.next_timeout(LONG)));
+        let (one, two) = (
+            scope.spawn(|| tail.next_timeout(LONG).unwrap()),
+            scope.spawn(|| tail.next_timeout(LONG).unwrap()),
+        );
         tail.end();
         for waits in [one, two] {
             assert!(matches!(waits.join().unwrap(), Pop::Closed));
         }
     });
-    assert!(matches!(tail.next_timeout(LONG), Pop::Closed));
+    assert!(matches!(tail.next_timeout(LONG).unwrap(), Pop::Closed));
     // The store goes while somebody waits.
     let tail = store.tail(TailOptions::default()).unwrap();
     std::thread::scope(|scope| {
-        let waits = scope.spawn(|| tail.next_timeout(LONG));
+        let waits = scope.spawn(|| tail.next_timeout(LONG).unwrap());
         drop(store);
         assert!(matches!(waits.join().unwrap(), Pop::Closed));
     });
@@ -321,14 +324,16 @@ fn a_stream_of_single_events_reaches_who_waits_each_time() {
     std::thread::scope(|scope| {
         let pong = scope.spawn(|| {
             for _ in 0..2_000 {
-                let Pop::Item(_) = tail.next_timeout(LONG) else { panic!("pong was not woken") };
+                let Pop::Item(_) = tail.next_timeout(LONG).unwrap() else { panic!("pong was not woken") };
                 store.append_batch(&[event(1)]).unwrap();
             }
         });
         for round in 0..2_000 {
             store.append(&event(2)).unwrap();
             for seq in [2 * round + 1, 2 * round + 2] {
-                let Pop::Item(item) = answers.next_timeout(LONG) else { panic!("ping was not woken") };
+                let Pop::Item(item) = answers.next_timeout(LONG).unwrap() else {
+                    panic!("ping was not woken")
+                };
                 assert_eq!(told(&item), Told::Event(seq));
             }
         }
@@ -351,8 +356,8 @@ fn the_descriptor_is_readable_while_there_may_be_something_to_take() {
     let descriptor = tail.descriptor().unwrap();
     assert_eq!(tail.descriptor().unwrap(), descriptor);
     assert!(readable(descriptor), "an event was there before the descriptor");
-    assert!(tail.try_next().is_some() && readable(descriptor));
-    assert!(tail.try_next().is_none() && !readable(descriptor));
+    assert!(tail.try_next().unwrap().is_some() && readable(descriptor));
+    assert!(tail.try_next().unwrap().is_none() && !readable(descriptor));
     for number in 2..=3 {
         store.append(&event(number)).unwrap();
         assert!(readable(descriptor));
@@ -361,14 +366,14 @@ fn the_descriptor_is_readable_while_there_may_be_something_to_take() {
     assert!(!readable(descriptor));
     tail.end();
     assert!(
-        readable(descriptor) && tail.try_next().is_none() && readable(descriptor),
+        readable(descriptor) && tail.try_next().unwrap().is_none() && readable(descriptor),
         "over: readable for good"
     );
     let closing = store.tail(TailOptions::default()).unwrap();
     let descriptor = closing.descriptor().unwrap();
-    assert!(closing.try_next().is_none() && !readable(descriptor));
+    assert!(closing.try_next().unwrap().is_none() && !readable(descriptor));
     drop(store);
-    assert!(readable(descriptor) && closing.try_next().is_none() && readable(descriptor));
+    assert!(readable(descriptor) && closing.try_next().unwrap().is_none() && readable(descriptor));
 }
 
 /// Two producers, one that prunes, a store that drops its oldest: and tails of every kind, quick and slow.
@@ -441,7 +446,7 @@ fn event_in_time(number: u64) -> NewEvent<'static> {
 fn hear(store: &EventStore, tail: &Tail, done: &AtomicBool) -> Vec<TailItem> {
     let mut items = Vec::new();
     loop {
-        match tail.next_timeout(Duration::from_millis(50)) {
+        match tail.next_timeout(Duration::from_millis(50)).unwrap() {
             Pop::Item(item) => items.push(item),
             Pop::TimedOut
                 if done.load(Ordering::SeqCst) && tail.stats().position == store.stats().next_seq =>

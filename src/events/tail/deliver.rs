@@ -17,6 +17,9 @@ pub(crate) const WORKER: &str = "events-tail";
 /// How many calls a tail gets in its turn.
 const TURN: usize = 64;
 
+/// After how long a file that could not be read is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// What a turn has come to.
 enum Turn {
     /// There is more.
@@ -25,6 +28,8 @@ enum Turn {
     CaughtUp(u64),
     /// It waits for acknowledgements, or is over.
     Resting,
+    /// A file could not be read.
+    Failed,
 }
 
 /// The worker's body: delivers until it is told to stop.
@@ -37,10 +42,11 @@ pub(super) fn deliver(tails: &Arc<Tails>, stop: &StopToken) {
         let moment = tails.bell.moment();
         let Some(entries) = tails.with_callbacks() else { return };
         let mut behind = None;
-        let mut unfinished = false;
+        let (mut unfinished, mut failed) = (false, false);
         for entry in &entries {
             match turn(entry, tails, stop) {
                 Turn::Unfinished => unfinished = true,
+                Turn::Failed => failed = true,
                 // The one that is least far says from where on something is new.
                 Turn::CaughtUp(position) if behind.is_none_or(|(_, least)| position < least) => {
                     behind = Some((entry, position));
@@ -61,7 +67,8 @@ pub(super) fn deliver(tails: &Arc<Tails>, stop: &StopToken) {
         };
         drop(entries);
         if waits && !stop.is_stopped() {
-            tails.bell.wait(moment, Deadline::after(Duration::from_hours(1)));
+            let patience = if failed { RETRY } else { Duration::from_hours(1) };
+            tails.bell.wait(moment, Deadline::after(patience));
             rung = true;
         }
     }
@@ -89,6 +96,10 @@ fn turn(entry: &Entry, tails: &Tails, stop: &StopToken) -> Turn {
             Taken::Unfinished => break,
             Taken::Nothing(position) => return Turn::CaughtUp(position),
             Taken::Over => return Turn::Resting,
+            Taken::Failed(_) => {
+                tails.failed_reads.fetch_add(1, Ordering::Relaxed);
+                return Turn::Failed;
+            }
         }
     }
     Turn::Unfinished

@@ -39,10 +39,10 @@ impl EventStore {
     /// let tail = store.tail(TailOptions { from_seq: Some(1), ..TailOptions::default() })?;
     /// store.append(&event)?;
     /// for seq in 1..=2 {
-    ///     let Some(TailItem::Event(event)) = tail.try_next() else { panic!("both are told") };
+    ///     let Some(TailItem::Event(event)) = tail.try_next()? else { panic!("both are told") };
     ///     assert_eq!(event.view().seq(), seq);
     /// }
-    /// assert!(tail.try_next().is_none());
+    /// assert!(tail.try_next()?.is_none());
     /// # Ok(())
     /// # }
     /// ```
@@ -139,13 +139,14 @@ pub struct Tail {
 
 impl Tail {
     /// The next item, if there is one that was stored before the call. It looks at all of that, however much does not
-    /// match.
-    pub fn try_next(&self) -> Option<TailItem> {
+    /// match. An error says that what comes next is in a file that cannot be read; the next call tries again.
+    pub fn try_next(&self) -> Result<Option<TailItem>> {
         loop {
             match self.poll() {
-                Taken::Item(item) => return Some(item),
+                Taken::Item(item) => return Ok(Some(item)),
                 Taken::Unfinished => {}
-                Taken::Nothing(_) | Taken::Over => return None,
+                Taken::Nothing(_) | Taken::Over => return Ok(None),
+                Taken::Failed(error) => return Err(error),
             }
         }
     }
@@ -153,18 +154,23 @@ impl Tail {
     /// The next item; waits for one up to `timeout`; without one, looks as [`try_next`](Self::try_next) does. `Closed` once the tail was ended, or its store closed and what was
     /// read is taken.
     ///
+    /// Errors as those of [`try_next`](Self::try_next).
+    ///
     /// While events come faster than one in 200 µs it looks at such intervals instead of being woken by each.
-    pub fn next_timeout(&self, timeout: Duration) -> Pop<TailItem> {
+    pub fn next_timeout(&self, timeout: Duration) -> Result<Pop<TailItem>> {
         let deadline = Deadline::after(timeout);
         loop {
             let position = match self.poll() {
-                Taken::Item(item) => return Pop::Item(item),
-                Taken::Over => return Pop::Closed,
-                Taken::Unfinished if !timeout.is_zero() && deadline.left().is_none() => return Pop::TimedOut,
+                Taken::Item(item) => return Ok(Pop::Item(item)),
+                Taken::Over => return Ok(Pop::Closed),
+                Taken::Failed(error) => return Err(error),
+                Taken::Unfinished if !timeout.is_zero() && deadline.left().is_none() => {
+                    return Ok(Pop::TimedOut);
+                }
                 Taken::Unfinished => continue,
                 Taken::Nothing(position) => position,
             };
-            let Some(left) = deadline.left() else { return Pop::TimedOut };
+            let Some(left) = deadline.left() else { return Ok(Pop::TimedOut) };
             if let Some(pace) = self.entry.pace() {
                 self.tails.bell.pause(pace.min(left), || !self.entry.is_over());
                 continue;

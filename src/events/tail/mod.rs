@@ -83,6 +83,8 @@ pub struct TailsStats {
     pub tails: u64,
     /// Calls of callbacks that panicked.
     pub callback_panics: u64,
+    /// How often a tail with a callback could not go on because a file could not be read; it tries again.
+    pub failed_reads: u64,
     /// What they have told.
     #[serde(flatten)]
     pub counts: TailCounts,

@@ -77,7 +77,7 @@ impl Reader {
     }
 
     /// Goes on from `position` and puts what it finds into a new batch; the old one must have been told. `false` when
-    /// there was nothing to look at.
+    /// there was nothing to look at. When a file cannot be read, `position` stays before what is in it.
     pub(crate) fn read(&mut self, store: &EventStore) -> Result<bool> {
         let to = store.frontier.settled();
         if self.position >= to {
@@ -93,18 +93,18 @@ impl Reader {
         let mut found = TailCounts::default();
         let mut filling = Filling { batch, position: &mut self.position, counts: &mut found };
         // Large pieces first: what the store has dropped at its end, and what the tail is not to read any more.
-        filling.pass_over(store.low().min(to), GapReason::Removed);
+        filling.pass_over(store.first_seq().min(to), GapReason::Removed);
         filling.pass_over(to.saturating_sub(self.capacity), GapReason::Lagged);
-        if *filling.position < to {
-            filling.scan(store, &mut self.matcher, to)?;
-        }
+        let scanned =
+            if *filling.position < to { filling.scan(store, &mut self.matcher, to) } else { Ok(()) };
         found.uncomparable = self.matcher.uncomparable() - self.counts.uncomparable;
         self.counts.filtered += found.filtered;
         self.counts.missed_removed += found.missed_removed;
         self.counts.missed_lagged += found.missed_lagged;
         self.counts.uncomparable += found.uncomparable;
         self.totals.add(found);
-        Ok(true)
+        // What was found before a file could not be read is told first; then it is tried again.
+        if self.batch.len() > 0 { Ok(true) } else { scanned.map(|()| true) }
     }
 }
 
@@ -124,7 +124,7 @@ impl Filling<'_> {
         matcher.resolve(&store.shared.names);
         let mut looked = 0;
         while self.batch.len() < BATCH_ITEMS && self.batch.bytes() < BATCH_BYTES && looked < SCAN_BYTES {
-            let Some(event) = found.next() else {
+            let Some(event) = found.try_next()? else {
                 self.pass_over(last + 1, GapReason::Removed);
                 break;
             };

@@ -9,6 +9,7 @@ use super::bell::Bell;
 use super::item::TailItem;
 use super::reader::Reader;
 use super::{TailCounts, TailsStats};
+use crate::error::Error;
 use crate::runtime::call::Call;
 use crate::runtime::clock::{Clock, SystemClock};
 use crate::runtime::sync::{Mutex, MutexGuard, lock};
@@ -22,6 +23,7 @@ pub(crate) struct Tails {
     pub(crate) bell: Bell,
     entries: Mutex<Entries>,
     pub(super) panics: AtomicU64,
+    pub(super) failed_reads: AtomicU64,
     pub(super) totals: Arc<Totals>,
 }
 
@@ -57,6 +59,8 @@ pub(super) enum Taken {
     Unfinished,
     /// Everything below this position is told.
     Nothing(u64),
+    /// What comes next is in a file that cannot be read.
+    Failed(Error),
     Over,
 }
 
@@ -67,6 +71,7 @@ impl Tails {
             bell: Bell::new(),
             entries: Mutex::new(entries),
             panics: AtomicU64::new(0),
+            failed_reads: AtomicU64::new(0),
             totals: Arc::default(),
         }
     }
@@ -96,6 +101,7 @@ impl Tails {
         TailsStats {
             tails: self.entries().live.len() as u64,
             callback_panics: self.panics.load(Ordering::Relaxed),
+            failed_reads: self.failed_reads.load(Ordering::Relaxed),
             counts: self.totals.read(),
         }
     }
@@ -155,11 +161,11 @@ impl Entry {
             return Taken::Over;
         }
         let Some(store) = self.store.upgrade() else { return Taken::Over };
-        // A query without names and conditions is never refused.
-        if !reader.read(&store).unwrap_or(false) {
-            return Taken::Nothing(reader.position());
+        match reader.read(&store) {
+            Ok(true) => reader.next().map_or(Taken::Unfinished, Taken::Item),
+            Ok(false) => Taken::Nothing(reader.position()),
+            Err(error) => Taken::Failed(error),
         }
-        reader.next().map_or(Taken::Unfinished, Taken::Item)
     }
 
     pub(super) fn is_over(&self) -> bool {
