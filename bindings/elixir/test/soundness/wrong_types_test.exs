@@ -97,6 +97,11 @@ defmodule ElixirScope.Soundness.WrongTypesTest do
   end
 
   defp bases(:event_trace, 3, handle), do: [[handle, 1, 10]]
+
+  defp bases(:event_subscribe, 6, handle), do: [[handle, self(), hd(wrong_queries()), 1, 5, 1]]
+  defp bases(:event_unsubscribe, 3, handle), do: [[handle, self(), nil]]
+  defp bases(:event_acknowledge, 3, handle), do: [[handle, 1, 1]]
+  defp bases(:event_subscription_stats, 2, handle), do: [[handle, 1]]
   defp bases(_name, 0, _handle), do: []
 
   defp bases(_name, arity, handle),
