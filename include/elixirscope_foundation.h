@@ -529,18 +529,24 @@ esf_status esf_foundation_open_with_progress(esf_str options,
  * Closes an instance: waits for the calls that are running on it, then lets its threads finish, for at most
  * deadline_ms milliseconds altogether. Files are synced and sealed, so that nothing is left to recover.
  *
+ * Events that asynchronous appends took are stored first; those that are not by the deadline are lost, and the
+ * error says how many.
+ *
  * From the start on, other calls answer ESF_E_CLOSING. Afterwards the instance's handle and its config keys,
  * event types and instruments are stale; cursors show the rest of what they found, and subscriptions what is
  * queued, until they are freed. NULL is fine.
  *
  * Errors: ESF_E_TIMEOUT if calls were still running at the deadline: the instance stays open;
  * ESF_E_REENTRANT from inside a callback; ESF_E_INVALID_INPUT for a negative deadline. ESF_TIMED_OUT if the
- * instance is closed but threads of it were still finishing at the deadline; err then names them, and what
- * could not be written to the files (the logs have it, unless the disk would not take it: then it says so).
+ * instance is closed but threads of it were still finishing at the deadline, or events were lost; err then says
+ * which and how many, and what could not be written to the files (the logs have it, unless the disk would not take
+ * it: then it says so).
  * Threads: any; a second close of the same instance answers ESF_E_CLOSING or ESF_E_STALE_HANDLE.
  * Ownership: ends here.
  */
-esf_status esf_foundation_close(esf_foundation *foundation, int64_t deadline_ms, esf_error **err);
+esf_status esf_foundation_close(esf_foundation *foundation,
+                                int64_t deadline_ms,
+                                esf_error **err);
 
 /**
  * How the instance is doing, as JSON: status, namespace, version, uptime_ms, config, events,
@@ -1155,6 +1161,36 @@ esf_status esf_event_append_batch(const esf_foundation *foundation,
                                   size_t count,
                                   esf_receipt *out_receipts,
                                   esf_error **err);
+
+/**
+ * Has an event appended a moment later, by a thread of the instance: for callers who prefer not to wait.
+ *
+ * What is wrong with the event is said now; that it could not be stored after all, because its id was stored
+ * already or the store was full, is counted in the instance's status, under events.later. Times that it leaves
+ * to the instance are those of this call. Events are stored in the order of the calls of a thread, which waits for
+ * no disk: how safe they are then, esf_events_watermark and esf_events_wait_durable tell. The instance's thread is
+ * started with the first such call. out_event_id may be NULL.
+ *
+ * Errors: as esf_event_append for what is wrong with the event; ESF_E_STORE_FULL if as many events wait as
+ * async_queue_events and async_queue_bytes allow.
+ * Threads: any, concurrently.
+ * Ownership: the event is copied.
+ */
+esf_status esf_event_append_async(const esf_foundation *foundation,
+                                  const esf_event *event,
+                                  uint64_t *out_event_id,
+                                  esf_error **err);
+
+/**
+ * Waits until every event that esf_event_append_async took before this call is stored, or counted as not stored.
+ *
+ * Errors: ESF_TIMED_OUT if that takes longer than timeout_ms; ESF_E_INVALID_INPUT for a negative one.
+ * Threads: any, concurrently.
+ * Ownership: nothing to free.
+ */
+esf_status esf_event_flush_async(const esf_foundation *foundation,
+                                 int64_t timeout_ms,
+                                 esf_error **err);
 
 /**
  * An id that no event of this instance has and that the store will not give out again.

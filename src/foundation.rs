@@ -35,8 +35,8 @@ use serde_json::json;
 use crate::config::{ChangeKind, Config, ConfigStats, schema};
 use crate::error::{Code, Error, Result};
 use crate::events::{
-    DiskStats, EventStats, EventStore, EventStoreOptions, Level, NewEvent, Progress, TAIL_WORKER, Tail,
-    TailCallback, TailOptions,
+    ASYNC_WORKER, DiskStats, EventStats, EventStore, EventStoreOptions, Level, NewEvent, Progress,
+    TAIL_WORKER, Tail, TailCallback, TailOptions,
 };
 use crate::options::Options;
 use crate::own_metrics::OwnMetrics;
@@ -98,6 +98,8 @@ pub struct Status {
 pub struct CloseReport {
     /// Threads that were still running at the deadline. They end by themselves as soon as they can.
     pub unfinished: Vec<String>,
+    /// Events of [`EventStore::append_async`] that were not stored by the deadline and are lost.
+    pub unstored_events: u64,
 }
 
 impl Foundation {
@@ -153,6 +155,7 @@ impl Foundation {
         start_cleaning(options, &config, &events, &supervisor)?;
         files::report(&events, &clock, stepped, &refused)?;
         seal_when_needed(&events, &supervisor);
+        store_later(&events, &supervisor);
         let telemetry = Telemetry::new(options.telemetry);
         let own = OwnMetrics::new(&telemetry)?;
         let last_change = Arc::new(files::LastChange::default());
@@ -243,13 +246,14 @@ impl Foundation {
         self.last_change.seq()
     }
 
-    /// Closes the instance: ends its subscriptions, lets its threads finish until the deadline and says
-    /// which did not.
+    /// Closes the instance: stores what waits to be stored, ends its subscriptions, lets its threads finish, all until
+    /// the deadline, and says what did not.
     pub fn close(self, deadline: Duration) -> CloseReport {
         let deadline = Deadline::after(deadline);
+        let unstored_events = self.events.close_async(deadline);
         let mut unfinished = files::close(&self.events, &self.supervisor, deadline);
         unfinished.extend(self.supervisor.shutdown(deadline.left().unwrap_or_default()));
-        CloseReport { unfinished }
+        CloseReport { unfinished, unstored_events }
     }
 }
 
@@ -302,6 +306,8 @@ fn store_options(options: &Options, config: &Config) -> Result<EventStoreOptions
         on_duplicate: given.on_duplicate.unwrap_or_default(),
         shards: given.shards.map(|shards| shards as usize),
         max_data_bytes: given.max_data_bytes.map_or(defaults.max_data_bytes, |bytes| bytes as usize),
+        async_queue_events: given.async_queue_events.unwrap_or(defaults.async_queue_events),
+        async_queue_bytes: given.async_queue_bytes.unwrap_or(defaults.async_queue_bytes),
         ..defaults
     })
 }
@@ -348,6 +354,17 @@ fn seal_when_needed(events: &Arc<EventStore>, supervisor: &Arc<Supervisor>) {
     events.on_first_full(move || {
         let (Some(store), Some(workers)) = (store.upgrade(), workers.upgrade()) else { return true };
         workers.start("events-seal", move |stop| store.keep_sealing(stop)).is_ok()
+    });
+}
+
+/// Has the worker for asynchronous appends start with the first of them. Where it cannot be started, or has failed,
+/// callers store themselves.
+fn store_later(events: &Arc<EventStore>, supervisor: &Arc<Supervisor>) {
+    // The store must not keep its own instance.
+    let (store, workers) = (Arc::downgrade(events), Arc::downgrade(supervisor));
+    events.on_first_async(move || {
+        let (Some(store), Some(workers)) = (store.upgrade(), workers.upgrade()) else { return false };
+        workers.start(ASYNC_WORKER, move |stop| store.keep_storing(stop)).is_ok()
     });
 }
 

@@ -99,6 +99,11 @@ pub struct EventStoreOptions {
     /// The largest data of one event, in bytes. 4 KiB (the instance's own events must fit) to 4 MiB, default
     /// 1,000,000.
     pub max_data_bytes: Option<u32>,
+    /// How many events may wait to be stored by asynchronous appends. 1 to 2^24, default 10,000.
+    pub async_queue_events: Option<u64>,
+    /// How many bytes they may take, about 100 for each event beside its texts and data. 64 KiB to 2^40, at least
+    /// 4 KiB more than `max_data_bytes`; default 16 MiB.
+    pub async_queue_bytes: Option<u64>,
 }
 
 impl Options {
@@ -160,6 +165,8 @@ impl Options {
         range("event_store.max_disk_mb", store.max_disk_mb, 1, 1 << 30)?;
         range("event_store.shards", store.shards.map(u64::from), 1, 64)?;
         range("event_store.max_data_bytes", store.max_data_bytes.map(u64::from), 4_096, 4 << 20)?;
+        range("event_store.async_queue_events", store.async_queue_events, 1, 1 << 24)?;
+        range("event_store.async_queue_bytes", store.async_queue_bytes, 64 << 10, 1 << 40)?;
         let telemetry = &self.telemetry;
         range("telemetry.max_series", Some(telemetry.max_series as u64), 1, 1_000_000)?;
         range("telemetry.max_series_per_metric", Some(telemetry.max_series_per_metric as u64), 1, 1_000_000)
@@ -227,6 +234,8 @@ mod tests {
             (r#"{"event_store": {"max_memory_mb": 0}}"#, Code::InvalidInput, "max_memory_mb"),
             (r#"{"event_store": {"max_age_seconds": 0}}"#, Code::InvalidInput, "max_age_seconds"),
             (r#"{"event_store": {"prune_interval_ms": 0}}"#, Code::InvalidInput, "prune_interval_ms"),
+            (r#"{"event_store": {"async_queue_events": 0}}"#, Code::InvalidInput, "async_queue_events"),
+            (r#"{"event_store": {"async_queue_bytes": 1}}"#, Code::InvalidInput, "async_queue_bytes"),
             (r#"{"event_store": {"cleanup_strategy": "newest"}}"#, Code::InvalidInput, "cleanup_strategy"),
             (r#"{"event_store": {"durability": "always"}}"#, Code::InvalidInput, "durability"),
             (r#"{"event_store": {"sync_interval_ms": 0}}"#, Code::InvalidInput, "sync_interval_ms"),

@@ -20,12 +20,18 @@ pub(crate) struct OwnMetrics {
 /// Name, labels and help.
 type Described = (&'static str, &'static [(&'static str, &'static str)], &'static str);
 
-const COUNTERS: [Described; 14] = [
+const ASYNC_LOST: &str = "Events of asynchronous appends that were not stored, by reason.";
+
+const COUNTERS: [Described; 18] = [
     ("esf.events.stored", &[], "Events stored since the instance was opened."),
     ("esf.events.offered", &[], "Events handed to the store."),
     ("esf.events.refused", &[], "Events refused: invalid, duplicate, beyond a limit or no room for them."),
     ("esf.events.dropped", &[("reason", "newest")], "Events dropped instead of stored, by reason."),
     ("esf.events.repeated", &[], "Events that were stored already and answered like the first time."),
+    ("esf.events.async.stored", &[], "Events of asynchronous appends that were stored."),
+    ("esf.events.async.lost", &[("reason", "queue_full")], ASYNC_LOST),
+    ("esf.events.async.lost", &[("reason", "not_stored")], ASYNC_LOST),
+    ("esf.events.async.lost", &[("reason", "closed")], ASYNC_LOST),
     ("esf.events.removed", &[("reason", "max_events")], "Events removed, by reason."),
     ("esf.events.removed", &[("reason", "prune_before")], "Events removed, by reason."),
     ("esf.events.removed", &[("reason", "max_age")], "Events removed, by reason."),
@@ -38,12 +44,21 @@ const COUNTERS: [Described; 14] = [
 ];
 
 fn counts(config: &ConfigStats, events: &EventStats) -> [u64; COUNTERS.len()] {
+    let later = &events.later;
     [
         events.stored,
         events.offered,
         events.refused,
         events.dropped_newest,
         events.repeated,
+        later.stored,
+        later.refused_full,
+        later.refused_invalid
+            + later.failed_duplicate
+            + later.failed_full
+            + later.failed_other
+            + later.dropped_newest,
+        later.refused_closed + later.dropped_at_close,
         events.dropped_oldest,
         events.pruned,
         events.expired,
@@ -56,10 +71,11 @@ fn counts(config: &ConfigStats, events: &EventStats) -> [u64; COUNTERS.len()] {
     ]
 }
 
-const GAUGES: [(&str, &str); 8] = [
+const GAUGES: [(&str, &str); 9] = [
     ("esf.config.version", "The configuration version in force."),
     ("esf.config.subscribers", "Subscriptions to configuration changes."),
     ("esf.events.tails", "Tails of the event store."),
+    ("esf.events.async.waiting", "Events that wait to be stored by asynchronous appends."),
     ("esf.events.present", "Events in the store."),
     ("esf.events.segments", "Segments in memory."),
     ("esf.events.memory.bytes", "Memory for events, indexes apart."),
@@ -72,6 +88,7 @@ fn readings(config: &ConfigStats, events: &EventStats) -> [f64; GAUGES.len()] {
         config.version as f64,
         config.subscribers_count as f64,
         events.tails.tails as f64,
+        events.later.waiting as f64,
         events.events as f64,
         events.segments as f64,
         events.memory_bytes as f64,

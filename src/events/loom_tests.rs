@@ -1,4 +1,5 @@
-//! Every interleaving of the code that ships: publication of a segment, the frontier above it, and the bell of tails.
+//! Every interleaving of the code that ships: publication of a segment, the frontier above it, the bell of tails, and the
+//! queue of asynchronous appends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,8 @@ use loom::thread;
 
 use super::frontier::Frontier;
 use super::hash::Hash;
-use super::model::Encoding;
+use super::later::{Limits, Outcome, Queue, Queued};
+use super::model::{Encoding, NewEvent, TypeId};
 use super::names::Names;
 use super::record::Draft;
 use super::recycle::Pool;
@@ -175,4 +177,41 @@ fn loom_no_ring_is_missed_by_two_writers() {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(2);
     model.check(|| ring(2));
+}
+
+fn push(queue: &Queue, id: u64) {
+    let event = NewEvent::default();
+    let event_type = TypeId::from_raw(1);
+    queue.push(&Queued { event_type, event_id: id, timestamp: 0, wall_time: 0, event: &event }).unwrap();
+}
+
+/// A worker stores what two threads hand in, and is woken for it; who waits for that is woken, too.
+#[test]
+fn loom_an_asynchronous_append_wakes_who_stores_and_who_waits() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(|| {
+        let queue = Arc::new(Queue::new(Limits { events: 4, bytes: 4_096 }));
+        let worker = {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || {
+                while queue.finished() < 2 {
+                    queue.drain(u64::MAX, || false, |_| Outcome::Stored);
+                    if queue.finished() < 2 {
+                        queue.rest(Duration::ZERO);
+                    }
+                }
+            })
+        };
+        let other = {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || push(&queue, 2))
+        };
+        push(&queue, 1);
+        other.join().unwrap();
+        assert!(queue.wait_finished(queue.accepted(), Deadline::after(Duration::MAX), || {}));
+        worker.join().unwrap();
+        let stats = queue.stats();
+        assert_eq!((stats.offered, stats.stored, stats.waiting, stats.waiting_bytes), (2, 2, 0, 0));
+    });
 }

@@ -25,6 +25,7 @@ mod hash;
 mod hits;
 mod ids;
 mod import;
+mod later;
 mod memory;
 mod model;
 mod names;
@@ -59,6 +60,8 @@ pub use disk::{
 };
 pub use durability::{Durability, Level};
 pub use etf::{MAX_DEPTH, etf_to_json};
+pub(crate) use later::ASYNC_WORKER;
+pub use later::{AsyncStats, DEFAULT_ASYNC_BYTES, DEFAULT_ASYNC_EVENTS};
 pub use model::{
     ACCEPTED, CRASH_SAFE, DROPPED, DURABLE, Encoding, EventRef, EventType, EventView, ID_LIMIT,
     MAX_NAME_BYTES, NewEvent, Receipt, TypeId,

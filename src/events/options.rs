@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::again::OnDuplicate;
+use super::later::{DEFAULT_ASYNC_BYTES, DEFAULT_ASYNC_EVENTS};
 use super::overflow::Overflow;
 use super::segment::Shape;
 use crate::error::{Code, Error, Result};
@@ -31,6 +32,9 @@ pub const MAX_SHARDS: usize = 64;
 
 /// Largest event data that can be allowed, in bytes: lengths in records are 32 bits wide.
 pub const MAX_DATA_BYTES: usize = 1 << 30;
+
+/// Most events that may be allowed to wait.
+const MAX_ASYNC_EVENTS: u64 = 1 << 24;
 
 /// About what the columns and indexes of a segment take for an event.
 const INDEX_BYTES: usize = 64;
@@ -59,6 +63,10 @@ pub struct EventStoreOptions {
     pub shards: Option<usize>,
     /// Largest event data in bytes.
     pub max_data_bytes: usize,
+    /// Most events that wait to be stored by [`EventStore::append_async`](super::EventStore::append_async).
+    pub async_queue_events: u64,
+    /// Most bytes that they take, 100 or so an event beside its texts and data; at least `max_data_bytes` and 4 KiB.
+    pub async_queue_bytes: u64,
     /// Events in a segment, rounded up to a power of two; `None` suits `max_events`, at most 32,768.
     pub segment_events: Option<u32>,
     /// Bytes of records in a segment; `None` suits `segment_events`, at most 8 MiB. A larger event gets a segment
@@ -78,6 +86,8 @@ impl Default for EventStoreOptions {
             on_duplicate: OnDuplicate::default(),
             shards: None,
             max_data_bytes: 1_000_000,
+            async_queue_events: DEFAULT_ASYNC_EVENTS,
+            async_queue_bytes: DEFAULT_ASYNC_BYTES,
             segment_events: None,
             segment_bytes: None,
         }
@@ -99,6 +109,14 @@ impl EventStoreOptions {
         }
         if !(1..=MAX_DATA_BYTES).contains(&self.max_data_bytes) {
             return wrong("max_data_bytes", self.max_data_bytes as u64, "1 to 1073741824");
+        }
+        if !(1..=MAX_ASYNC_EVENTS).contains(&self.async_queue_events) {
+            return wrong("async_queue_events", self.async_queue_events, "1 to 16777216");
+        }
+        let least = self.max_data_bytes as u64 + 4_096;
+        if self.async_queue_bytes < least {
+            let allowed = format!("at least {least}, 4096 more than max_data_bytes");
+            return wrong("async_queue_bytes", self.async_queue_bytes, &allowed);
         }
         let least = 4 * self.max_data_bytes as u64;
         if let Some(bytes) = self.max_memory_bytes.filter(|bytes| *bytes < least) {

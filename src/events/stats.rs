@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 
 use super::frontier::FIRST_SEQ;
+use super::later::AsyncStats;
 use super::overflow::Overflow;
 use super::store::EventStore;
 use super::tail::TailsStats;
@@ -66,6 +67,8 @@ pub struct EventStats {
     pub max_age_ms: Option<u64>,
     /// Distinct event types and nodes.
     pub names: u64,
+    /// What has become of asynchronous appends.
+    pub later: AsyncStats,
     /// What tails were told.
     pub tails: TailsStats,
 }
@@ -119,6 +122,7 @@ impl EventStore {
             max_memory_bytes: self.options.max_memory_bytes,
             max_age_ms: self.options.max_age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
             names: u64::from(self.shared.names.last()),
+            later: self.later.stats(),
             tails: self.tails.stats(),
         }
     }

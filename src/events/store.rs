@@ -13,6 +13,7 @@ use super::durability::Level;
 use super::frontier::Frontier;
 use super::hash::Hash;
 use super::ids::Ids;
+use super::later::{Later, Limits};
 use super::model::{ACCEPTED, CRASH_SAFE, DROPPED, EventRef, EventType, NewEvent, Receipt, TypeId};
 use super::names::Names;
 use super::options::{Cleanup, EventStoreOptions};
@@ -71,6 +72,7 @@ pub struct EventStore {
     pub(super) tails: Arc<Tails>,
     /// The files behind it, if there are any.
     pub(super) disk: Option<Arc<Disk>>,
+    pub(super) later: Later,
     config_version: Arc<AtomicU64>,
     pub(super) options: EventStoreOptions,
     /// Tells type handles of one store from those of another.
@@ -164,6 +166,10 @@ impl EventStore {
             clock,
             tails: Arc::new(Tails::new()),
             disk: None,
+            later: Later::new(Limits {
+                events: options.async_queue_events,
+                bytes: options.async_queue_bytes,
+            }),
             config_version,
             options,
             number: STORES.fetch_add(1, Ordering::Relaxed),
@@ -426,23 +432,26 @@ impl EventStore {
 
     /// The ids of the event's type and node, made known if they are new.
     pub(super) fn intern(&self, event: &NewEvent<'_>) -> Result<Interned> {
+        let kind = self.type_of(event)?.name;
+        Ok(Interned { kind, node: self.shared.names.intern(event.node)? })
+    }
+
+    /// The event's type, made known if it is new.
+    pub(super) fn type_of(&self, event: &NewEvent<'_>) -> Result<TypeId> {
         let names = &self.shared.names;
-        let kind = match event.event_type {
-            EventType::Name(name) => names.intern(name)?,
-            EventType::Id(id) if id.store == self.number && (1..=names.last()).contains(&id.name) => id.name,
-            EventType::Id(id) => {
-                return Err(Error::new(
-                    Code::InvalidEventType,
-                    "event_type is a type that was resolved by another store: resolve it with this one",
-                )
-                .with("type", id.to_raw()));
-            }
-        };
-        Ok(Interned { kind, node: names.intern(event.node)? })
+        match event.event_type {
+            EventType::Name(name) => Ok(TypeId { store: self.number, name: names.intern(name)? }),
+            EventType::Id(id) if id.store == self.number && (1..=names.last()).contains(&id.name) => Ok(id),
+            EventType::Id(id) => Err(Error::new(
+                Code::InvalidEventType,
+                "event_type is a type that was resolved by another store: resolve it with this one",
+            )
+            .with("type", id.to_raw())),
+        }
     }
 
     /// The clocks, as far as the event needs them.
-    fn now(&self, event: &NewEvent<'_>) -> Now {
+    pub(super) fn now(&self, event: &NewEvent<'_>) -> Now {
         Now {
             time: event.timestamp.unwrap_or_else(|| self.clock.now_ns()),
             wall: event.wall_time.unwrap_or_else(|| self.clock.wall_ns()),
@@ -459,6 +468,10 @@ impl EventStore {
 
     pub(super) fn max_data_bytes(&self) -> usize {
         self.options.max_data_bytes
+    }
+
+    pub(super) fn overflow_strategy(&self) -> Overflow {
+        self.options.overflow
     }
 
     pub(super) fn on_duplicate(&self) -> OnDuplicate {

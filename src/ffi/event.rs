@@ -10,6 +10,7 @@ use std::ffi::c_char;
 use super::arg::{self, MAX_DATA, MAX_NAME};
 use super::error::esf_error;
 use super::foundation::esf_foundation;
+use super::query::in_time;
 use super::record::{Array, Record};
 use super::status::{ESF_OK, esf_status};
 use super::text::{self, esf_str, esf_string, lend, lend_bytes};
@@ -223,6 +224,48 @@ pub unsafe extern "C" fn esf_event_append_batch(
     guard! { cold(err), instance(foundation), records(events, count),
              optional_out_records(out_receipts, count) => {
         append_batch(foundation.foundation().events(), &events, None, out_receipts)
+    } }
+}
+
+/// Has an event appended a moment later, by a thread of the instance: for callers who prefer not to wait.
+///
+/// What is wrong with the event is said now; that it could not be stored after all, because its id was stored
+/// already or the store was full, is counted in the instance's status, under `events.later`. Times that it leaves
+/// to the instance are those of this call. Events are stored in the order of the calls of a thread, which waits for
+/// no disk: how safe they are then, `esf_events_watermark` and `esf_events_wait_durable` tell. The instance's thread is
+/// started with the first such call. `out_event_id` may be NULL.
+///
+/// Errors: as `esf_event_append` for what is wrong with the event; ESF_E_STORE_FULL if as many events wait as
+/// `async_queue_events` and `async_queue_bytes` allow.
+/// Threads: any, concurrently.
+/// Ownership: the event is copied.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esf_event_append_async(
+    foundation: *const esf_foundation,
+    event: *const esf_event,
+    out_event_id: *mut u64,
+    err: *mut *mut esf_error,
+) -> esf_status {
+    guard! { cold(err), instance(foundation), record(event), optional_out(out_event_id) => {
+        let event_id = foundation.foundation().events().append_async(&new_event(&event)?)?;
+        arg::set_optional(out_event_id, event_id);
+        Ok(ESF_OK)
+    } }
+}
+
+/// Waits until every event that `esf_event_append_async` took before this call is stored, or counted as not stored.
+///
+/// Errors: ESF_TIMED_OUT if that takes longer than `timeout_ms`; ESF_E_INVALID_INPUT for a negative one.
+/// Threads: any, concurrently.
+/// Ownership: nothing to free.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn esf_event_flush_async(
+    foundation: *const esf_foundation,
+    timeout_ms: i64,
+    err: *mut *mut esf_error,
+) -> esf_status {
+    guard! { cold(err), instance(foundation), millis(timeout_ms) => {
+        in_time(foundation.foundation().events().flush_async(timeout_ms), |()| Ok(ESF_OK))
     } }
 }
 

@@ -41,6 +41,7 @@ use super::status::{ESF_OK, ESF_TIMED_OUT, esf_status};
 use super::text::{Sink, esf_str, esf_string};
 use crate::error::{Code, Error};
 use crate::events::Progress;
+use crate::foundation::CloseReport;
 use crate::handles::Instance;
 use crate::options::Options;
 
@@ -114,14 +115,18 @@ pub unsafe extern "C" fn esf_foundation_open_with_progress(
 /// Closes an instance: waits for the calls that are running on it, then lets its threads finish, for at most
 /// `deadline_ms` milliseconds altogether. Files are synced and sealed, so that nothing is left to recover.
 ///
+/// Events that asynchronous appends took are stored first; those that are not by the deadline are lost, and the
+/// error says how many.
+///
 /// From the start on, other calls answer ESF_E_CLOSING. Afterwards the instance's handle and its config keys,
 /// event types and instruments are stale; cursors show the rest of what they found, and subscriptions what is
 /// queued, until they are freed. NULL is fine.
 ///
 /// Errors: ESF_E_TIMEOUT if calls were still running at the deadline: the instance stays open;
 /// ESF_E_REENTRANT from inside a callback; ESF_E_INVALID_INPUT for a negative deadline. ESF_TIMED_OUT if the
-/// instance is closed but threads of it were still finishing at the deadline; `err` then names them, and what
-/// could not be written to the files (the logs have it, unless the disk would not take it: then it says so).
+/// instance is closed but threads of it were still finishing at the deadline, or events were lost; `err` then says
+/// which and how many, and what could not be written to the files (the logs have it, unless the disk would not take
+/// it: then it says so).
 /// Threads: any; a second close of the same instance answers ESF_E_CLOSING or ESF_E_STALE_HANDLE.
 /// Ownership: ends here.
 #[unsafe(no_mangle)]
@@ -136,10 +141,10 @@ pub unsafe extern "C" fn esf_foundation_close(
         }
         callback::refuse_inside()?;
         let report = Instance::close(foundation, deadline_ms)?;
-        if report.unfinished.is_empty() {
+        if report.unfinished.is_empty() && report.unstored_events == 0 {
             return Ok(ESF_OK);
         }
-        error::report(err, unfinished(report.unfinished));
+        error::report(err, unfinished(report));
         Ok(ESF_TIMED_OUT)
     } }
 }
@@ -180,10 +185,16 @@ pub unsafe extern "C" fn esf_foundation_status_json_into(
     } }
 }
 
-fn unfinished(threads: Vec<String>) -> Error {
-    Error::new(
-        Code::Timeout,
-        format!("the instance is closed, but threads were still finishing: {}", threads.join(", ")),
-    )
-    .with("unfinished", threads)
+fn unfinished(report: CloseReport) -> Error {
+    let CloseReport { unfinished: threads, unstored_events } = report;
+    let mut left = Vec::new();
+    if !threads.is_empty() {
+        left.push(format!("threads were still finishing: {}", threads.join(", ")));
+    }
+    if unstored_events > 0 {
+        left.push(format!("{unstored_events} events that waited to be stored are lost"));
+    }
+    Error::new(Code::Timeout, format!("the instance is closed, but {}", left.join(", and ")))
+        .with("unfinished", threads)
+        .with("unstored_events", unstored_events)
 }

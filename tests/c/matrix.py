@@ -28,9 +28,9 @@ HANDLES = {
 FREES = re.compile(r"_(free|cancel|close)$")
 
 # Parameters that may be NULL.
-OPTIONAL = {"err", "out_version", "out_count", "out_receipt", "out_receipts", "user_data", "drop", "labels", "out_depth"}
+OPTIONAL = {"err", "out_version", "out_count", "out_receipt", "out_receipts", "out_event_id", "user_data", "drop", "labels", "out_depth"}
 # Where a parameter of such a name must be there all the same.
-REQUIRED = {("esf_config_version", "out_version"), ("esf_events_count", "out_count"), ("esf_cursor_next_batch", "out_count")}
+REQUIRED = {("esf_config_version", "out_version"), ("esf_events_count", "out_count"), ("esf_event_generate_id", "out_event_id"), ("esf_cursor_next_batch", "out_count")}
 
 # A valid text for each parameter of that name.
 TEXTS = {

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod cleanup;
+mod later;
 mod model;
 mod queries;
 mod tail_callbacks;

@@ -6,9 +6,10 @@
 
 use std::cell::RefCell;
 use std::ops::Range;
+use std::time::Duration;
 
 use elixirscope_foundation::error::Error;
-use elixirscope_foundation::events::{Encoding, EventStore, ID_LIMIT, NewEvent, Receipt, TypeId};
+use elixirscope_foundation::events::{Encoding, EventStore, ID_LIMIT, Level, NewEvent, Receipt, TypeId};
 use rustler::schedule::consume_timeslice;
 use rustler::sys::ErlNifTerm;
 use rustler::types::atom::Atom;
@@ -17,8 +18,10 @@ use rustler::{Encoder, Env, Term};
 use crate::atoms;
 use crate::boundary::guard;
 use crate::encode::{Beyond, Budget, Scratch};
-use crate::instance::{Attached, with};
-use crate::terms::{Items, binary, bytes_of, date_time_ns, field, integer, is_nil, mismatch, optional};
+use crate::instance::{Attached, pinned, with};
+use crate::terms::{
+    Items, binary, bytes_of, date_time_ns, field, integer, is_nil, mismatch, optional, unsigned,
+};
 use crate::texts;
 
 /// What a call on a normal scheduler encodes at most: about 100 µs of work.
@@ -141,17 +144,7 @@ fn event_append<'a>(
     guard(env, || {
         let fields =
             Fields { event_type, event_id, timestamp, wall_time, node, pid, correlation_id, parent_id, data };
-        with_scratch(|scratch| {
-            let mut budget = QUICK;
-            if scratch.encode(data, &mut budget).is_err() {
-                return Ok(atoms::encode().encode(env));
-            }
-            let looked_at = QUICK.terms - budget.terms;
-            if looked_at >= TERMS_A_PERCENT {
-                consume_timeslice(env, percent(looked_at, 1));
-            }
-            append(env, handle, &fields, scratch.bytes(0..scratch.written()))
-        })
+        encode_and_append(env, handle, &fields, store_now)
     })
 }
 
@@ -174,23 +167,116 @@ fn event_append_encoded<'a>(
     guard(env, || {
         let fields =
             Fields { event_type, event_id, timestamp, wall_time, node, pid, correlation_id, parent_id, data };
-        append(env, handle, &fields, bytes_of(&binary("data", data)?))
+        append(env, handle, &fields, bytes_of(&binary("data", data)?), store_now)
     })
 }
 
-fn append<'a>(env: Env<'a>, handle: Term<'a>, fields: &Fields<'a>, data: &[u8]) -> Result<Term<'a>, Error> {
+/// As [`event_append`], but the event is stored a moment later: `{:ok, event_id}` once it is copied.
+#[rustler::nif]
+#[allow(clippy::too_many_arguments, reason = "fields as arguments cost nothing, a struct is taken apart")]
+fn event_append_async<'a>(
+    env: Env<'a>,
+    handle: Term<'a>,
+    event_type: Term<'a>,
+    event_id: Term<'a>,
+    timestamp: Term<'a>,
+    wall_time: Term<'a>,
+    node: Term<'a>,
+    pid: Term<'a>,
+    correlation_id: Term<'a>,
+    parent_id: Term<'a>,
+    data: Term<'a>,
+) -> Term<'a> {
+    guard(env, || {
+        let fields =
+            Fields { event_type, event_id, timestamp, wall_time, node, pid, correlation_id, parent_id, data };
+        encode_and_append(env, handle, &fields, store_later)
+    })
+}
+
+/// As [`event_append_async`], with data in external term format.
+#[rustler::nif]
+#[allow(clippy::too_many_arguments, reason = "fields as arguments cost nothing, a struct is taken apart")]
+fn event_append_async_encoded<'a>(
+    env: Env<'a>,
+    handle: Term<'a>,
+    event_type: Term<'a>,
+    event_id: Term<'a>,
+    timestamp: Term<'a>,
+    wall_time: Term<'a>,
+    node: Term<'a>,
+    pid: Term<'a>,
+    correlation_id: Term<'a>,
+    parent_id: Term<'a>,
+    data: Term<'a>,
+) -> Term<'a> {
+    guard(env, || {
+        let fields =
+            Fields { event_type, event_id, timestamp, wall_time, node, pid, correlation_id, parent_id, data };
+        append(env, handle, &fields, bytes_of(&binary("data", data)?), store_later)
+    })
+}
+
+/// Waits until the events that [`event_append_async`] took before are stored, or counted as not stored.
+#[rustler::nif(schedule = "DirtyIo")]
+fn event_flush_async<'a>(env: Env<'a>, handle: Term<'a>, timeout_ms: Term<'a>) -> Term<'a> {
+    guard(env, || {
+        let timeout = Duration::from_millis(unsigned("the timeout", timeout_ms)?);
+        pinned(handle, |instance| {
+            instance.foundation().events().flush_async(timeout)?;
+            Ok(atoms::ok().encode(env))
+        })
+    })
+}
+
+/// Stores an event: its id.
+type Store = fn(&EventStore, &NewEvent<'_>) -> Result<u64, Error>;
+
+/// A scheduler never waits for room: where the strategy is to block, this is `store_full`.
+fn store_now(events: &EventStore, event: &NewEvent<'_>) -> Result<u64, Error> {
+    events.append_at_once(event).map(|receipt| receipt.event_id)
+}
+
+fn store_later(events: &EventStore, event: &NewEvent<'_>) -> Result<u64, Error> {
+    events.append_async(event)
+}
+
+#[inline]
+fn encode_and_append<'a>(
+    env: Env<'a>,
+    handle: Term<'a>,
+    fields: &Fields<'a>,
+    store: Store,
+) -> Result<Term<'a>, Error> {
+    with_scratch(|scratch| {
+        let mut budget = QUICK;
+        if scratch.encode(fields.data, &mut budget).is_err() {
+            return Ok(atoms::encode().encode(env));
+        }
+        let looked_at = QUICK.terms - budget.terms;
+        if looked_at >= TERMS_A_PERCENT {
+            consume_timeslice(env, percent(looked_at, 1));
+        }
+        append(env, handle, fields, scratch.bytes(0..scratch.written()), store)
+    })
+}
+
+fn append<'a>(
+    env: Env<'a>,
+    handle: Term<'a>,
+    fields: &Fields<'a>,
+    data: &[u8],
+    store: Store,
+) -> Result<Term<'a>, Error> {
     with(handle, |attached| {
         let instance = attached.pin()?;
         let events = instance.foundation().events();
         let wall_time = optional(fields.wall_time, |term| integer("wall_time", term))?;
         let read = Read::new(attached, events, fields, wall_time)?;
-        let receipt = texts::with_node(fields.node, |node| {
-            texts::with_pid(fields.pid, |pid| {
-                // A scheduler never waits for room: where the strategy is to block, this is `store_full`.
-                events.append_at_once(&read.event(node, pid, data))
-            })
+        let id = texts::with_node(fields.node, |node| {
+            texts::with_pid(fields.pid, |pid| store(events, &read.event(node, pid, data)))
         })?;
-        Ok((atoms::ok(), receipt.event_id).encode(env))
+        Ok((atoms::ok(), id).encode(env))
     })
 }
 
@@ -220,8 +306,8 @@ fn event_append_batch_dirty<'a>(env: Env<'a>, handle: Term<'a>, events: Term<'a>
     guard(env, || {
         with_scratch(|scratch| {
             let mut budget = DIRTY;
-            let answer = Batch { env, handle, scratch, data: Data::Terms(&mut budget) }
-                .append(events, EventStore::append_batch)?;
+            let answer =
+                Batch { env, handle, scratch, data: Data::Terms(&mut budget) }.append(events, batch_now)?;
             Ok(answer.map_or_else(|| atoms::encode().encode(env), |(_count, answer)| answer))
         })
     })
@@ -232,8 +318,7 @@ fn event_append_batch_dirty<'a>(env: Env<'a>, handle: Term<'a>, events: Term<'a>
 fn event_append_batch_encoded<'a>(env: Env<'a>, handle: Term<'a>, events: Term<'a>) -> Term<'a> {
     guard(env, || {
         with_scratch(|scratch| {
-            let answer = Batch { env, handle, scratch, data: Data::Encoded }
-                .append(events, EventStore::append_batch)?;
+            let answer = Batch { env, handle, scratch, data: Data::Encoded }.append(events, batch_now)?;
             Ok(answer.map_or_else(|| atoms::encode().encode(env), |(_count, answer)| answer))
         })
     })
@@ -302,6 +387,13 @@ struct Text {
 enum Which {
     Node,
     Pid,
+}
+
+/// Waits for room where that is the strategy, and never for a disk.
+fn batch_now(events: &EventStore, batch: &[NewEvent<'_>]) -> Result<Vec<Receipt>, Error> {
+    let mut receipts = vec![Receipt::default(); batch.len()];
+    events.append_batch_with(batch, &mut receipts, Some(Level::Accepted))?;
+    Ok(receipts)
 }
 
 type Append = fn(&EventStore, &[NewEvent<'_>]) -> Result<Vec<Receipt>, Error>;

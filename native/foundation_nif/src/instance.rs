@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use elixirscope_foundation::config::{RawKey, schema};
 use elixirscope_foundation::error::{Code, Error};
+use elixirscope_foundation::foundation::CloseReport;
 use elixirscope_foundation::handles::Instance;
 use elixirscope_foundation::options::Options;
 use elixirscope_foundation::runtime::handle::Pin;
@@ -180,10 +181,19 @@ fn close(handle: u64, deadline: Duration) -> Result<Vec<String>, Error> {
         attached.subscribers.stop();
         attached.tails.stop();
     }
-    Instance::close(handle, deadline).map(|report| report.unfinished).map_err(|error| match error.code() {
+    Instance::close(handle, deadline).map(unfinished).map_err(|error| match error.code() {
         Code::StaleHandle => absent(),
         _ => error,
     })
+}
+
+/// What was not finished, in words.
+fn unfinished(report: CloseReport) -> Vec<String> {
+    let CloseReport { mut unfinished, unstored_events } = report;
+    if unstored_events > 0 {
+        unfinished.push(format!("{unstored_events} events that waited to be stored, which are lost"));
+    }
+    unfinished
 }
 
 /// An owner without an instance.

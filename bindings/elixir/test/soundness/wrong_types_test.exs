@@ -71,9 +71,10 @@ defmodule ElixirScope.Soundness.WrongTypesTest do
     end
   end
 
-  defp bases(:event_append, 10, handle), do: [[handle, :test, nil, 1, 1, node(), self(), "c", 1, [:data]]]
+  defp bases(name, 10, handle) when name in [:event_append, :event_append_async],
+    do: [[handle, :test, nil, 1, 1, node(), self(), "c", 1, [:data]]]
 
-  defp bases(:event_append_encoded, 10, handle),
+  defp bases(name, 10, handle) when name in [:event_append_encoded, :event_append_async_encoded],
     do: [[handle, :test, nil, 1, 1, node(), self(), "c", 1, "\x83j"]]
 
   defp bases(name, 2, handle) when name in [:event_append_batch, :event_append_batch_dirty] do

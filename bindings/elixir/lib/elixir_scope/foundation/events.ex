@@ -25,6 +25,26 @@ defmodule ElixirScope.Foundation.Events do
   @type result(value) :: {:ok, value} | {:error, Error.t()}
   @type subscription :: pos_integer()
 
+  # How long a flush keeps one of the VM's threads for waiting.
+  @flush_slice_ms 50
+
+  @async_counts [
+    :offered,
+    :waiting,
+    :waiting_bytes,
+    :stored,
+    :refused_full,
+    :refused_invalid,
+    :refused_closed,
+    :failed_duplicate,
+    :failed_full,
+    :failed_other,
+    :dropped_newest,
+    :dropped_at_close,
+    :max_events,
+    :max_bytes
+  ]
+
   @doc "Starts the services if they are not running."
   @spec initialize() :: :ok | {:error, Error.t()}
   def initialize, do: Foundation.ensure_running([])
@@ -91,6 +111,34 @@ defmodule ElixirScope.Foundation.Events do
   @doc "Stores all events or none; the ids in their order. The error's `context.index` says which was refused."
   @spec store_batch([Event.t()]) :: result([Event.event_id()])
   def store_batch(events), do: store_batch_in(Instance.handle(), events)
+
+  @doc """
+  Has an event stored a moment later, for callers who prefer not to wait. What is wrong with the event is said now;
+  that it could not be stored after all (its id was stored already, the store was full) is counted in `stats/0`, under
+  `:async`. When as many events wait as may (`event_store.async_queue_events`, default 10,000, and
+  `async_queue_bytes`, default 16 MiB), it is `store_full`. Events of a process are stored in the order of its calls
+  as long as it stays with one of the two.
+
+  This is not quicker: `store/1` takes about a microsecond and finds its event at once. It is for stores that block
+  when they are full, where `store/1` from a process is `store_full` and this waits for room in a thread of its own.
+
+      iex> alias ElixirScope.Foundation.Events
+      iex> {:ok, event} = Events.new_event(:later, %{n: 1})
+      iex> {:ok, id} = Events.store_async(event)
+      iex> Events.flush_async()
+      :ok
+      iex> Events.get(id) == {:ok, event}
+      true
+  """
+  @spec store_async(Event.t()) :: result(Event.event_id())
+  def store_async(event), do: store_async_in(Instance.handle(), event)
+
+  @doc """
+  Waits until every event that `store_async/1` took before, in any process, is stored or counted as not stored;
+  `timeout` when that takes longer than so many milliseconds.
+  """
+  @spec flush_async(non_neg_integer()) :: :ok | {:error, Error.t()}
+  def flush_async(timeout_ms \\ 5_000), do: flush_async_in(Instance.handle(), timeout_ms)
 
   @doc "The event of this id."
   @spec get(Event.event_id()) :: result(Event.t())
@@ -267,6 +315,8 @@ defmodule ElixirScope.Foundation.Events do
   `events_offered = events_stored + events_refused + events_dropped_newest + events_repeated`, and
   `events_stored = current_event_count + events_dropped + events_pruned + events_expired + events_evicted +
   events_lost`, the last of which a crash or a damaged file took.
+  `:async` is what has become of the events of `store_async/1`: in it, `offered` is the sum of `waiting`, `stored` and
+  whatever was `refused_…`, `failed_…` or `dropped_…`; those that were tried to be stored are in the other counts, too.
   """
   @spec stats() :: result(map())
   def stats, do: stats_of(Instance.handle())
@@ -309,7 +359,7 @@ defmodule ElixirScope.Foundation.Events do
 
     case Native.event_append(handle, type, id, timestamp, wall, node, pid, correlation, parent, data) do
       {:ok, _id} = stored -> stored
-      :encode -> store_encoded(handle, event, wall)
+      :encode -> store_encoded(handle, event, wall, &Native.event_append_encoded/10)
       failure -> explain(event, failure)
     end
   end
@@ -317,6 +367,32 @@ defmodule ElixirScope.Foundation.Events do
   def store_in(_handle, event) do
     with :ok <- EventValidator.validate(event), do: Error.error_result(:validation_failed)
   end
+
+  @doc false
+  def store_async_in(handle, %Event{event_id: id, event_type: type, timestamp: timestamp} = event)
+      when is_integer(id) and is_integer(timestamp) and type != nil do
+    %{node: node, pid: pid, correlation_id: correlation, parent_id: parent, data: data} = event
+    wall = Codec.wall_ns(event.wall_time)
+
+    case Native.event_append_async(handle, type, id, timestamp, wall, node, pid, correlation, parent, data) do
+      {:ok, _id} = taken -> taken
+      :encode -> store_encoded(handle, event, wall, &Native.event_append_async_encoded/10)
+      failure -> explain(event, failure)
+    end
+  end
+
+  def store_async_in(handle, event), do: store_in(handle, event)
+
+  @doc false
+  def flush_async_in(handle, timeout_ms) when is_integer(timeout_ms) and timeout_ms > @flush_slice_ms do
+    # A slice at a time, so that those who wait long leave the VM's threads to others in between.
+    case Native.event_flush_async(handle, @flush_slice_ms) do
+      {:error, %Error{error_type: :timeout}} -> flush_async_in(handle, timeout_ms - @flush_slice_ms)
+      answer -> answer
+    end
+  end
+
+  def flush_async_in(handle, timeout_ms), do: Native.event_flush_async(handle, timeout_ms)
 
   @doc false
   def store_batch_in(handle, events) when is_list(events) do
@@ -375,6 +451,7 @@ defmodule ElixirScope.Foundation.Events do
          events_expired: stats.expired,
          events_evicted: stats.evicted,
          events_lost: stats.lost,
+         async: Map.take(stats.later, @async_counts),
          start_time: Native.timestamp(handle) - status.uptime_ms * 1_000_000,
          uptime_ms: status.uptime_ms,
          subscribers_count: stats.tails.tails,
@@ -386,13 +463,13 @@ defmodule ElixirScope.Foundation.Events do
   end
 
   # Data that is not small: encoded by the runtime, which lets others run meanwhile.
-  defp store_encoded(handle, event, wall) do
+  defp store_encoded(handle, event, wall, append) do
     # The checks first: what is refused is not encoded.
     with :ok <- EventValidator.validate(event) do
       %{event_type: type, event_id: id, timestamp: timestamp, node: node, pid: pid} = event
       %{correlation_id: correlation, parent_id: parent} = event
       data = :erlang.term_to_binary(event.data)
-      Native.event_append_encoded(handle, type, id, timestamp, wall, node, pid, correlation, parent, data)
+      append.(handle, type, id, timestamp, wall, node, pid, correlation, parent, data)
     end
   end
 

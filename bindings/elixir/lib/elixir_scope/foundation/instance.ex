@@ -119,11 +119,20 @@ defmodule ElixirScope.Foundation.Instance do
     if closing?(reason) do
       # First nobody finds it any more, then it closes.
       :persistent_term.erase(key(state.namespace))
-      Native.owner_close(state.owner, @close_deadline_ms)
+      report(Native.owner_close(state.owner, @close_deadline_ms), state.namespace)
     end
 
     :ok
   end
+
+  defp report({:ok, [_ | _] = unfinished}, namespace) do
+    :logger.warning(
+      "ElixirScope.Foundation: #{namespace_text(namespace)} is closed, but not finished were: " <>
+        Enum.join(unfinished, ", ")
+    )
+  end
+
+  defp report(_answer, _namespace), do: :ok
 
   defp hold(namespace) do
     case GenServer.whereis(ProcessRegistry.via_tuple(namespace, :instance)) do

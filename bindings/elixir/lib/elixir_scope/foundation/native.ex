@@ -72,6 +72,26 @@ defmodule ElixirScope.Foundation.Native do
     missing()
   end
 
+  def event_append_async(_handle, _type, _id, _timestamp, _wall, _node, _pid, _correlation, _parent, _data) do
+    missing()
+  end
+
+  def event_append_async_encoded(
+        _handle,
+        _type,
+        _id,
+        _timestamp,
+        _wall,
+        _node,
+        _pid,
+        _correlation,
+        _parent,
+        _bytes
+      ) do
+    missing()
+  end
+
+  def event_flush_async(_handle, _timeout_ms), do: missing()
   def event_append_batch(_handle, _events), do: missing()
   def event_append_batch_dirty(_handle, _events), do: missing()
   def event_append_batch_encoded(_handle, _events), do: missing()

@@ -19,6 +19,8 @@ defmodule ElixirScope.Foundation.Services.EventStore do
   @end_of_time 0x7FFF_FFFF_FFFF_FFFF
 
   defdelegate store(event), to: Events
+  defdelegate store_async(event), to: Events
+  defdelegate flush_async(timeout_ms \\ 5_000), to: Events
   defdelegate store_batch(events), to: Events
   defdelegate get(event_id), to: Events
   defdelegate query(conditions), to: Events
