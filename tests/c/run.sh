@@ -151,7 +151,7 @@ names=("$@")
 if [ "${#names[@]}" -eq 0 ]; then
     check_header
     counted library python3 "$root/tests/c/library.py" "$header" "$lib"
-    names=(matrix error foundation config watch event bounds query summary trace tail disk contract telemetry fork)
+    names=(matrix error foundation config watch event later bounds query summary trace tail disk contract telemetry fork)
 fi
 for name in "${names[@]}"; do
     test_program "$name"
