@@ -107,6 +107,8 @@ NUMBERS_OF = {
     ("esf_config_subscribe_callback", "capacity"): ("4", [("0", "ESF_E_INVALID_INPUT"), ("UINT32_MAX", "ESF_E_INVALID_INPUT")]),
     ("esf_events_trace", "limit"): ("5", [("0", "ESF_E_INVALID_INPUT"), ("100001", "ESF_E_INVALID_INPUT"), ("-1", "ESF_E_INVALID_INPUT"), ("INT64_MAX", "ESF_E_INVALID_INPUT")]),
     ("esf_cursor_next_batch", "capacity"): ("1", [("0", "ESF_E_INVALID_INPUT"), ("5368709120", "ESF_E_DATA_TOO_LARGE"), ("SIZE_MAX", "ESF_E_DATA_TOO_LARGE")]),
+    # The worker comes a moment later.
+    ("esf_event_flush_async", "timeout_ms"): ("30000", [("-1", "ESF_E_INVALID_INPUT"), ("INT64_MIN", "ESF_E_INVALID_INPUT")]),
     ("esf_histogram_record", "value"): ("1.5", [("NAN", "ESF_E_INVALID_INPUT"), ("-1.0", "ESF_E_INVALID_INPUT")]),
 }
 NUMBER_TYPES = {"int64_t", "uint64_t", "uint32_t", "int32_t", "size_t", "double", "esf_status", "esf_level"}
