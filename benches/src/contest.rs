@@ -119,12 +119,13 @@ pub struct Samples {
 
 impl Samples {
     /// Adds some of these turns, which were stored in batches.
-    pub fn learn(&mut self, contestants: &[Contestant], turns: &Range<u64>) {
+    pub fn learn(&mut self, contestants: &[Contestant], workload: Workload, turns: &Range<u64>) {
         let mut numbers = Numbers::new(turns.start + 11);
         let some: Vec<u64> = (0..512).map(|_| turns.start + numbers.below(turns.end - turns.start)).collect();
         self.ids.resize(contestants.len(), Vec::new());
         for (contestant, ids) in contestants.iter().zip(&mut self.ids) {
-            ids.extend(some.iter().map(|turn| contestant.store.id_of(*turn)));
+            let id = |turn: &u64| workload.id(*turn).unwrap_or_else(|| contestant.store.id_of(*turn));
+            ids.extend(some.iter().map(id));
         }
         self.turns.extend(some);
     }
@@ -326,7 +327,7 @@ mod tests {
     use super::*;
     use crate::stores::{Naive, Ours};
 
-    const WORKLOAD: Workload = Workload { total: 2_000 };
+    const WORKLOAD: Workload = Workload::of(2_000);
 
     fn contestant(name: &str, store: Box<dyn Store>) -> Contestant {
         Contestant { name: name.to_owned(), role: Role::Naive, store }
@@ -334,8 +335,8 @@ mod tests {
 
     fn check(contestants: &[Contestant]) -> Result<(), String> {
         let mut samples = Samples::default();
-        samples.learn(contestants, &(0..1_000));
-        samples.learn(contestants, &(1_500..2_000));
+        samples.learn(contestants, WORKLOAD, &(0..1_000));
+        samples.learn(contestants, WORKLOAD, &(1_500..2_000));
         Questions::new(WORKLOAD, 2_000, &samples).check(contestants, 20, 3)
     }
 

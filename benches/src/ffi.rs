@@ -202,7 +202,7 @@ pub fn run(effort: &Effort) -> Vec<Measured> {
 
 /// Appending to a full store, beside the same from Rust.
 fn appends(library: &Functions, foundation: Handle, effort: &Effort) -> Vec<Measured> {
-    let made = Workload { total: KEPT }.events();
+    let made = Workload::of(KEPT).events();
     let store = full_store(&made);
     let (mut next, mut next_from_rust) = (0, 0);
     // Full, as the store from Rust is.

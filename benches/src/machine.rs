@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-/// What the figures were measured on: never a machine's name, only its kind.
+/// What the figures are measured on, and how busy it is: never a machine's name, only its kind.
 pub fn kind() -> Value {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cpu = read("/proc/cpuinfo")
@@ -21,7 +21,9 @@ pub fn kind() -> Value {
     let release = read("/proc/sys/kernel/osrelease");
     let kernel = release.trim().split('.').take(2).collect::<Vec<_>>().join(".");
     let cpus = std::thread::available_parallelism().map_or(0, usize::from);
-    json!({ "cpu": cpu, "cpus": cpus, "memory_gib": memory_gib, "kernel": kernel, "arch": std::env::consts::ARCH })
+    let busy: f64 =
+        read("/proc/loadavg").split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0.0);
+    json!({ "load": busy, "cpu": cpu, "cpus": cpus, "memory_gib": memory_gib, "kernel": kernel, "arch": std::env::consts::ARCH })
 }
 
 /// The date in UTC, `YYYY-MM-DD`.

@@ -97,7 +97,9 @@ fn run(words: &[&str]) -> Result<(), String> {
     }
     for (name, title, measure) in TABLES {
         if chosen.is_empty() || chosen.contains(name) {
-            report::publish(name, title, &measure(&effort)?, &effort).map_err(|error| error.to_string())?;
+            let machine = machine::kind();
+            let outcome = measure(&effort)?;
+            report::publish((name, title), &outcome, &effort, &machine).map_err(|error| error.to_string())?;
         }
     }
     Ok(())

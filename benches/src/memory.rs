@@ -17,14 +17,33 @@ use crate::workload::{Answer, Made, Workload, correlation};
 /// Appends of one round beside queries.
 const BESIDE: u64 = 20_000;
 
+/// What each of them does less or more than ours.
+const NOTES: [&str; 5] = [
+    "Ours also has indexes over parent, node and pid, a bound and a clean-up; it refuses an id that is stored already, \
+     as SQLite's primary key does.",
+    "Mutex<Vec + HashMaps> relies on events arriving in the order of time, has no index over time but the vector \
+     itself, no bound and nothing that removes an event.",
+    "SQLite and DuckDB are in memory, with one connection under a mutex. DuckDB has no indexes but the ranges that it \
+     keeps of each group of rows, as it is meant to be used, and both processors for a query.",
+    "LMDB, RocksDB (lz4, block cache of 256 MiB), fjall and redb (caches of 256 MiB) have no form in memory: theirs \
+     are files that are never synced and that fit into the system's cache. They overwrite an event of the same id.",
+    "In all peers type and node are numbers, whose names somebody else would have to keep; ours keeps them itself.",
+];
+
 /// Measures it.
 pub fn run(effort: &Effort) -> Result<Outcome, String> {
-    let workload = Workload { total: effort.events };
+    let workload = Workload::of(effort.events);
     let folder = Folder::new("events")?;
-    let mut outcome = Outcome::default();
+    let mut outcome = Outcome { notes: NOTES.map(str::to_owned).to_vec(), ..Outcome::default() };
     let contestants = open(&folder, &mut outcome.notes);
 
-    let samples = load(&contestants, workload, effort, &mut outcome.rows);
+    let targets = [
+        Target::at_most("≥ 2 M/s (≤ 500 ns), ≥ 3 × the naive one, ≥ 13 × SQLite", 500.0)
+            .times("Mutex", 3.0)
+            .times("SQLite", 13.0),
+        Target::at_most("≥ 1.5 M/s (≤ 667 ns)", 667.0),
+    ];
+    let samples = load(&contestants, workload, "", targets, effort, &mut outcome.rows);
     let questions = Questions::new(workload, workload.total, &samples);
     let checks = if effort.quick { 3 } else { 20 };
     questions.check(&contestants, checks, 5)?;
@@ -34,6 +53,7 @@ pub fn run(effort: &Effort) -> Result<Outcome, String> {
     Questions::new(workload, stored, &samples).check(&contestants, checks, 6)?;
     drop(contestants);
 
+    ids_of_the_host(effort, &mut outcome)?;
     outcome.rows.extend(two_producers(effort)?);
     outcome.rows.extend(resident(effort)?);
     Ok(outcome)
@@ -63,24 +83,17 @@ fn open(folder: &Folder, notes: &mut Vec<String>) -> Vec<Contestant> {
 fn load(
     contestants: &[Contestant],
     workload: Workload,
+    prefix: &str,
+    [batches, singles]: [Target; 2],
     effort: &Effort,
     rows: &mut Vec<Measured>,
 ) -> Samples {
     let rounds = effort.rounds as u64 + 1;
     let chunk = workload.total / rounds;
-    let singles = (chunk / 10).min(20_000);
-    let mut in_batches = Rounds::new(
-        "append, batches of 1,000 (one event)",
-        Unit::Nanoseconds,
-        Target::at_most("≥ 2 M/s (≤ 500 ns), ≥ 3 × the naive one, ≥ 13 × SQLite", 500.0)
-            .times("Mutex", 3.0)
-            .times("SQLite", 13.0),
-    );
-    let mut one_by_one = Rounds::new(
-        "append, one at a time",
-        Unit::Nanoseconds,
-        Target::at_most("≥ 1.5 M/s (≤ 667 ns)", 667.0),
-    );
+    let alone = (chunk / 10).min(20_000);
+    let rows_of = |work: &str, target| Rounds::new(&format!("{prefix}{work}"), Unit::Nanoseconds, target);
+    let mut in_batches = rows_of("append, batches of 1,000 (one event)", batches);
+    let mut one_by_one = rows_of("append, one at a time", singles);
     for contestant in contestants {
         in_batches.subject(contestant.role, &contestant.name);
         one_by_one.subject(contestant.role, &contestant.name);
@@ -89,20 +102,33 @@ fn load(
     for round in 0..rounds {
         let start = round * chunk;
         let end = if round + 1 == rounds { workload.total } else { start + chunk };
-        let batched = start..end - singles;
+        let first = start..end - alone;
         for (index, contestant) in contestants.iter().enumerate() {
-            let took = append_batches(&*contestant.store, workload, batched.clone());
-            let one = append_singles(&*contestant.store, workload, batched.end..end, effort.slice * 4);
+            let took = append_batches(&*contestant.store, workload, first.clone());
+            let one = append_singles(&*contestant.store, workload, first.end..end, effort.slice * 4);
             if round > 0 {
-                in_batches.push(index, took.as_nanos() as f64 / (batched.end - batched.start) as f64);
+                in_batches.push(index, took.as_nanos() as f64 / (first.end - first.start) as f64);
                 one_by_one.push(index, one);
             }
         }
-        samples.learn(contestants, &batched);
+        samples.learn(contestants, workload, &first);
     }
     rows.extend(in_batches.rows());
     rows.extend(one_by_one.rows());
     samples
+}
+
+/// Appends of events that bring ids of their own, in no order, to fresh stores.
+fn ids_of_the_host(effort: &Effort, outcome: &mut Outcome) -> Result<(), String> {
+    let workload = Workload { total: effort.events.min(500_000), with_ids: true };
+    let folder = Folder::new("ids")?;
+    // Who is missing has been said.
+    let contestants = open(&folder, &mut Vec::new());
+    let targets = [Target::default(), Target::default()];
+    let prefix = "ids of the host, in no order: ";
+    let samples = load(&contestants, workload, prefix, targets, effort, &mut outcome.rows);
+    let checks = if effort.quick { 2 } else { 10 };
+    Questions::new(workload, workload.total, &samples).check(&contestants, checks, 14)
 }
 
 /// Latencies of appends and of queries, each alone and beside the other; how many events there are then.
@@ -181,7 +207,7 @@ fn query_timed(store: &dyn Store, workload: Workload, seed: u64, enough: &dyn Fn
 /// Two producers against one, on fresh stores: the time of one event of all.
 fn two_producers(effort: &Effort) -> Result<Vec<Measured>, String> {
     let count = effort.events.min(200_000);
-    let workload = Workload { total: count };
+    let workload = Workload::of(count);
     let events = workload.events();
     let halves: Vec<&[Made]> = events.chunks(events.len().div_ceil(2)).collect();
     let mut rounds = Rounds::new(
@@ -259,7 +285,7 @@ fn resident(effort: &Effort) -> Result<Vec<Measured>, String> {
 /// store itself says.
 pub fn print_resident(name: &str, events: u64) -> Result<(), String> {
     let kind = kinds().into_iter().find(|kind| kind.name == name).ok_or("no store of this name")?;
-    let workload = Workload { total: events };
+    let workload = Workload::of(events);
     // What making events takes is there before.
     std::hint::black_box((0..BATCH).map(|turn| workload.event(turn)).collect::<Vec<_>>());
     let before = anonymous_memory();

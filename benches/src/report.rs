@@ -27,7 +27,12 @@ fn folder(quick: bool) -> PathBuf {
 }
 
 /// Prints one table and writes its JSON file.
-pub fn publish(table: &str, title: &str, outcome: &Outcome, effort: &Effort) -> std::io::Result<()> {
+pub fn publish(
+    (table, title): (&str, &str),
+    outcome: &Outcome,
+    effort: &Effort,
+    machine: &Value,
+) -> std::io::Result<()> {
     println!("\n{title}");
     println!(
         "{:<48} {:<36} {:>12} {:>12} {:>12} {:>8} {:>8}  target",
@@ -74,7 +79,7 @@ pub fn publish(table: &str, title: &str, outcome: &Outcome, effort: &Effort) -> 
         })
         .collect();
     let file = json!({
-        "title": title, "date": machine::today(), "machine": machine::kind(), "rounds": effort.rounds,
+        "title": title, "date": machine::today(), "machine": machine, "rounds": effort.rounds,
         "events": effort.events, "notes": outcome.notes, "rows": rows
     });
     let folder = folder(effort.quick);
@@ -150,7 +155,7 @@ fn write_table(file: &Value, page: &mut String) {
     let machine = &file["machine"];
     let _ = write!(
         page,
-        "\n## {}\n\n{}, {} CPUs of {} ({}), {} GiB, Linux {}; {} rounds.\n",
+        "\n## {}\n\n{}, {} CPUs of {} ({}), {} GiB, Linux {}; load {} when it began; {} rounds.\n",
         text(&file["title"]),
         text(&file["date"]),
         machine["cpus"],
@@ -158,6 +163,7 @@ fn write_table(file: &Value, page: &mut String) {
         text(&machine["arch"]),
         machine["memory_gib"],
         text(&machine["kernel"]),
+        machine["load"],
         file["rounds"]
     );
     let notes: Vec<&str> = file["notes"].as_array().into_iter().flatten().map(text).collect();

@@ -63,7 +63,7 @@ pub fn full_store(made: &[Made]) -> EventStore {
 
 /// Measures them.
 pub fn run(effort: &Effort) -> Vec<Measured> {
-    let made = Workload { total: KEPT }.events();
+    let made = Workload::of(KEPT).events();
     let mut rows = appends(&made, effort);
     rows.extend(queries(&made, effort));
     rows

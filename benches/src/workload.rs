@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use elixirscope_foundation::events::NewEvent;
+use elixirscope_foundation::events::{ID_LIMIT, NewEvent};
 
 use crate::harness::Numbers;
 
@@ -61,6 +61,8 @@ pub fn timestamp(turn: u64) -> i64 {
 pub struct Made {
     /// Which one it is, from 0.
     pub turn: u64,
+    /// The id that it brings, if the host gives ids.
+    pub id: Option<u64>,
     /// Increases with the turn.
     pub timestamp: i64,
     /// The number of its type, one of twenty.
@@ -79,6 +81,12 @@ impl Made {
         type_name(self.type_number)
     }
 
+    /// The id that it has in stores that do not give ids themselves.
+    #[cfg(feature = "peers")]
+    pub fn id_or_turn(&self) -> u64 {
+        self.id.unwrap_or(self.turn + 1)
+    }
+
     /// As our store takes it, with the time it is stored.
     pub fn event(&self) -> NewEvent<'_> {
         NewEvent {
@@ -86,6 +94,7 @@ impl Made {
             correlation_id: Some(self.correlation_id.as_bytes()),
             pid: &self.pid,
             node: NODE,
+            event_id: self.id,
             data: self.data.as_bytes(),
             ..NewEvent::default()
         }
@@ -98,13 +107,25 @@ impl Made {
 }
 
 /// A run of so many events.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Workload {
     /// Events of the run. Turns from there on are events of the same kind.
     pub total: u64,
+    /// Whether events bring ids, in no order, as random ones are. Else the store gives them.
+    pub with_ids: bool,
 }
 
 impl Workload {
+    /// A run whose events get their ids from the store.
+    pub const fn of(total: u64) -> Self {
+        Self { total, with_ids: false }
+    }
+
+    /// The id that the event of this turn brings. No two turns have the same: an odd factor has an inverse.
+    pub fn id(self, turn: u64) -> Option<u64> {
+        self.with_ids.then(|| (turn + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) & (ID_LIMIT - 1))
+    }
+
     /// How many correlations the run has.
     pub fn chains(self) -> u64 {
         (self.total / CHAIN).max(1)
@@ -115,6 +136,7 @@ impl Workload {
         // Any turn by itself: the seed is the turn, mixed and never zero.
         let mut numbers = Numbers::new((turn + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
         made.turn = turn;
+        made.id = self.id(turn);
         made.timestamp = timestamp(turn);
         made.type_number = numbers.below(TYPE_COUNT) as u32;
         made.correlation_id.clear();
@@ -213,12 +235,23 @@ mod tests {
 
     #[test]
     fn an_event_is_the_same_each_time_and_of_the_size_that_is_said() {
-        let workload = Workload { total: 1_000 };
+        let workload = Workload::of(1_000);
         let made = workload.event(17);
         assert_eq!(format!("{made:?}"), format!("{:?}", workload.event(17)));
         assert_eq!(made.correlation_id, correlation(17));
         assert_eq!(workload.event(117).correlation_id, correlation(17));
         assert!((264..=288).contains(&made.bytes()), "{}", made.bytes());
+    }
+
+    #[test]
+    fn ids_of_the_host_are_in_range_and_all_different() {
+        let workload = Workload { total: 10_000, with_ids: true };
+        let mut ids: Vec<u64> = (0..workload.total).filter_map(|turn| workload.id(turn)).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 10_000);
+        assert!((1..ID_LIMIT).contains(&ids[0]) && ids[9_999] < ID_LIMIT);
+        assert_eq!(Workload::of(1).id(0), None);
     }
 
     #[test]

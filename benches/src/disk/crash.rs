@@ -59,7 +59,7 @@ pub fn opened(effort: &Effort, outcome: &mut Outcome) -> Result<(), String> {
 /// The process that [`opened`] starts: stores so many events and kills itself.
 pub fn append_and_die(path: &Path, events: u64) -> Result<(), String> {
     let store = Ours::on_disk(path, Durability::CrashSafe)?;
-    append_batches(&store, Workload { total: events }, 0..events);
+    append_batches(&store, Workload::of(events), 0..events);
     // SAFETY: ends this process at once, which is what it is for.
     unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
     Err("the process survived SIGKILL".to_owned())

@@ -56,7 +56,7 @@ impl Race {
         let rounds = (effort.rounds as u64 + 1).next_multiple_of(2);
         let chunk = effort.events / rounds;
         Ok(Self {
-            workload: Workload { total: chunk * rounds },
+            workload: Workload::of(chunk * rounds),
             durability,
             contestants,
             places,
@@ -78,7 +78,7 @@ impl Race {
 
     /// Every store has stored the turns up to `end`, the first of them, up to `batched`, in batches.
     pub fn stored_to(&mut self, batched: u64, end: u64) {
-        self.samples.learn(&self.contestants, &(self.stored..batched));
+        self.samples.learn(&self.contestants, self.workload, &(self.stored..batched));
         self.stored = end;
     }
 

@@ -216,7 +216,7 @@ impl Inner {
             let text = |value: &str| {
                 succeeded((f.append_text)(to, value.as_ptr().cast(), value.len() as u64), "append");
             };
-            number(made.turn as i64 + 1);
+            number(made.id_or_turn() as i64);
             number(made.timestamp);
             number(made.timestamp);
             number(i64::from(made.type_number));

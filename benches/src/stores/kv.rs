@@ -53,7 +53,7 @@ pub trait Engine: Sync {
 }
 
 fn put_event(made: &Made, record: &mut Vec<u8>, put: &mut Put<'_>) {
-    let id = (made.turn + 1).to_be_bytes();
+    let id = made.id_or_turn().to_be_bytes();
     let time = (made.timestamp as u64).to_be_bytes();
     record.clear();
     record.extend_from_slice(&made.timestamp.to_le_bytes());

@@ -40,7 +40,7 @@ impl Inner {
     fn append(&mut self, made: &Made) {
         let index = self.events.len() as u32;
         let event = Event {
-            id: u64::from(index) + 1,
+            id: made.id.unwrap_or(u64::from(index) + 1),
             timestamp: made.timestamp,
             wall_time: made.timestamp,
             parent_id: None,

@@ -77,7 +77,7 @@ impl Sqlite {
 
 fn insert(connection: &Connection, made: &Made) {
     let mut statement = connection.prepare_cached(INSERT).expect("a statement");
-    let id = made.turn as i64 + 1;
+    let id = made.id_or_turn() as i64;
     statement
         .execute(params![
             id,

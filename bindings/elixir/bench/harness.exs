@@ -150,7 +150,7 @@ defmodule Bench.Harness do
   defp shown(ns), do: "#{Float.round(ns / 1, 1)} ns"
 
   @doc "Writes the results in the form of `make bench`, whose report makes the page of all of them."
-  def write_json(file, results, rounds, notes) do
+  def write_json(file, results, rounds, notes, machine) do
     rows =
       for row <- results do
         texts = for key <- [:work, :subject, :role, :target], do: ~s("#{key}": #{quoted(row[key])})
@@ -165,7 +165,7 @@ defmodule Bench.Harness do
     head = [
       ~s("title": #{quoted(title)}),
       ~s("date": "#{Date.utc_today()}"),
-      ~s("machine": #{machine()}),
+      ~s("machine": #{machine}),
       ~s("rounds": #{rounds}),
       ~s("notes": [#{Enum.map_join(notes, ", ", &quoted/1)}])
     ]
@@ -182,14 +182,16 @@ defmodule Bench.Harness do
     ~s("#{String.replace(escaped, "\n", " ")}")
   end
 
-  # Its kind, never its name.
-  defp machine do
+  @doc "What the figures are measured on, and how busy it is: its kind, never its name."
+  def machine do
     [_, cpu] = Regex.run(~r/^model name\s*: (.*)$/m, File.read!("/proc/cpuinfo"))
     [_, kib] = Regex.run(~r/^MemTotal:\s*(\d+)/m, File.read!("/proc/meminfo"))
     [_, kernel] = Regex.run(~r/^(\d+\.\d+)/, File.read!("/proc/sys/kernel/osrelease"))
     [arch | _] = :erlang.system_info(:system_architecture) |> to_string() |> String.split("-")
     cpus = System.schedulers_online()
     memory = ceil(String.to_integer(kib) / 1_048_576)
-    ~s({"cpu": "#{cpu}", "cpus": #{cpus}, "memory_gib": #{memory}, "kernel": "#{kernel}", "arch": "#{arch}"})
+    [load | _] = String.split(File.read!("/proc/loadavg"))
+
+    ~s({"load": #{load}, "cpu": "#{cpu}", "cpus": #{cpus}, "memory_gib": #{memory}, "kernel": "#{kernel}", "arch": "#{arch}"})
   end
 end

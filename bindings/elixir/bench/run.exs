@@ -22,6 +22,7 @@ defmodule Bench do
     {opts, _} = OptionParser.parse!(argv, strict: [quick: :boolean, rounds: :integer, json: :string])
     quick = Keyword.get(opts, :quick, false)
     rounds = Keyword.get(opts, :rounds, if(quick, do: 1, else: 7))
+    machine = Bench.Harness.machine()
     folder = Path.join(System.tmp_dir!(), "elixir-scope-bench-#{System.pid()}")
     File.mkdir_p!(folder)
 
@@ -52,7 +53,7 @@ defmodule Bench do
       ]
 
       Bench.Harness.print(in_memory ++ on_disk)
-      if file = opts[:json], do: Bench.Harness.write_json(file, in_memory ++ on_disk, rounds, notes)
+      if file = opts[:json], do: Bench.Harness.write_json(file, in_memory ++ on_disk, rounds, notes, machine)
     after
       :mnesia.stop()
       File.rm_rf!(folder)
