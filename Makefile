@@ -16,8 +16,8 @@ PROGRAM_LOG_PATTERN := ([a-z0-9][a-z0-9+.-]+):(amd64|arm64|all|i386)
 export PATH := $(CURDIR)/build/tools/usr/bin:$(PATH)
 
 .PHONY: help setup deps build header test test-rust test-models test-c test-elixir test-long lint \
-        demo demo-c demo-elixir bench bench-config bench-telemetry bench-events bench-disk bench-ffi bench-elixir \
-        bench-peers bench-library bench-docs clean
+        demo demo-c demo-elixir bench bench-config bench-telemetry bench-events bench-disk bench-tails bench-ffi \
+        bench-elixir         bench-peers bench-library bench-docs clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -92,7 +92,8 @@ bench-config: ## the table of the configuration
 bench-telemetry: ## the table of telemetry
 bench-events: ## the table of events in memory
 bench-disk: ## the table of events on disk
-bench-config bench-telemetry bench-events bench-disk: bench-peers
+bench-tails: ## the table of tails
+bench-config bench-telemetry bench-events bench-disk bench-tails: bench-peers
 	$(BENCHES) run $(BENCH) $(@:bench-%=%)
 
 bench-ffi: bench-peers bench-library ## the table of the C ABI

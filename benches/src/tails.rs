@@ -20,7 +20,7 @@ const RUN: u64 = 100_000;
 
 /// Measures them.
 pub fn run(effort: &Effort) -> Vec<Measured> {
-    let made = Workload { total: KEPT }.events();
+    let made = Workload::of(KEPT).events();
     let mut rows = appends(&made, effort);
     rows.extend(telling(&made, effort));
     rows
