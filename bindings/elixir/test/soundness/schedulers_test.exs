@@ -46,6 +46,11 @@ defmodule ElixirScope.Soundness.SchedulersTest do
 
     {:ok, _} = Events.query(event_type: :load, limit: 500)
     {:ok, _} = Events.store_batch(for k <- 1..500, do: event(:batch, k))
+    # The most that is encoded without leaving the scheduler, and a little more.
+    {:ok, _} = Events.store_batch(for k <- 1..250, do: event(:batch, Enum.to_list(k..(k + 55))))
+    for size <- [15_900, 16_100], do: {:ok, _} = Events.store(event(:large, Enum.to_list(1..size)))
+    {:ok, _} = Events.store(event(:large, :binary.copy("x", 130_000)))
+    {:ok, _} = Events.store_async(event(:later, n))
     {:ok, _} = Telemetry.get_metrics()
     {:ok, _} = Telemetry.prometheus()
     {:ok, _} = Foundation.health()

@@ -2,6 +2,8 @@ defmodule ElixirScope.Foundation.EncodingTest do
   # The native encoder against the runtime's: every term gives the same bytes, or is left to the runtime.
   use ElixirScope.Case
 
+  alias ElixirScope.Foundation.Logic.EventLogic
+
   @moduletag timeout: 120_000
   @runs 3_000
   @atoms [
@@ -126,6 +128,65 @@ defmodule ElixirScope.Foundation.EncodingTest do
     :rand.seed(:exsss, {4, 5, 6})
     for _ <- 1..300, do: assert_same(random_term(:rand.uniform(40)))
     for term <- [1, -1, [1, 2], [], [1 | 2], 'abc', %{a: [1, [2]]}], do: assert(assert_same(term))
+  end
+
+  test "serialised events come back exactly, compressed or not, and have the size that is said" do
+    :rand.seed(:exsss, {7, 8, 9})
+
+    for _ <- 1..500 do
+      original = event(:test, random_term(:rand.uniform(60)), correlation_id: "c", parent_id: 9)
+      {:ok, bytes} = Events.serialize(original)
+      assert Events.serialized_size(original) == {:ok, byte_size(bytes)}
+      assert {:ok, read} = Events.deserialize(bytes)
+      assert read === original
+      assert {:ok, plain} = EventLogic.serialize_event(original, compression: false)
+      assert {:ok, ^read} = Events.deserialize(plain)
+    end
+
+    repeated = event(:test, List.duplicate("again and again", 1_000))
+    {:ok, small} = Events.serialize(repeated)
+    assert byte_size(small) < 2_000
+    assert Events.deserialize(small) == {:ok, repeated}
+
+    for {invalid, type} <- [
+          {%{repeated | event_id: nil}, :validation_failed},
+          {%{repeated | timestamp: :now}, :type_mismatch},
+          {%{repeated | data: :binary.copy("x", 1_000_001)}, :data_too_large}
+        ] do
+      {:ok, bytes} = Events.serialize(invalid)
+      assert {:error, %Error{error_type: ^type}} = Events.deserialize(bytes)
+    end
+
+    assert {:error, %Error{error_type: :deserialization_failed, context: context}} =
+             Events.deserialize("junk")
+
+    assert %{binary_size: 4, original_error: %ArgumentError{}} = context
+  end
+
+  test "what the convenience events hold is truncated where it is large, and says so" do
+    large = Enum.to_list(1..5_000)
+    small = Enum.to_list(1..10)
+
+    {:ok, entry} =
+      Events.function_entry(Mod, :fun, 1, large, correlation_id: "c", parent_id: 3, caller_line: 1)
+
+    assert %{truncated: true, original_size: size, preview: "[1, 2, 3" <> _} = entry.data.args
+    assert size == :erlang.external_size(large)
+    assert {entry.correlation_id, entry.parent_id, entry.data.caller_line} == {"c", 3, 1}
+    {:ok, exit} = Events.function_exit(Mod, :fun, 1, entry.data.call_id, large, 5, :normal)
+    assert %{truncated: true} = exit.data.result
+    {:ok, change} = Events.state_change(self(), :handle_cast, small, large, trigger_call_id: 7, pid: nil)
+    assert %{old_state: ^small, new_state: %{truncated: true}, trigger_call_id: 7} = change.data
+    assert change.pid == nil and change.data.state_diff == :changed
+
+    for event <- [entry, exit, change] do
+      assert {:ok, id} = Events.store(event)
+      assert Events.get(id) == {:ok, event}
+    end
+
+    # Events that the host makes are stored as they are.
+    {:ok, whole} = Events.new_event(:test, large)
+    assert whole.data == large
   end
 
   # Whether the native encoder took the term; then its bytes are those of the runtime.
