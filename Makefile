@@ -57,6 +57,7 @@ test-elixir: ## the Elixir binding: format, warnings, tests, dialyzer
 
 test-long: setup ## the same properties and models, searched much further
 	PROPTEST_CASES=20000 $(CARGO) test --locked --release --workspace
+	$(CARGO) test --locked --release --lib events::file::tests::every_bit -- --ignored --nocapture
 	$(MAKE) --no-print-directory test-models LOOM_MAX_PREEMPTIONS=4
 	$(CARGO) clippy --locked --quiet --package foundation-benches --features peers --all-targets -- -D warnings
 	$(MAKE) --no-print-directory bench BENCH=--quick

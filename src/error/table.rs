@@ -140,11 +140,11 @@ error_table! {
     3207 TooDeep "too_deep" Data "validation" Low NoRetry "0.1.0" "Data is nested more deeply than allowed";
     3208 NullArgument "null_argument" Data "validation" Low NoRetry "0.1.0" "An argument that must point to something is NULL";
     3209 InvalidEventType "invalid_event_type" Data "validation" Medium NoRetry "0.1.0" "The event type is empty, too long or not allowed";
-    3301 DataCorruption "data_corruption" Data "corruption" Critical NoRetry "reserved" "Data corruption detected";
+    3301 DataCorruption "data_corruption" Data "corruption" Critical NoRetry "0.1.0" "Data corruption detected";
     3401 DataNotFound "data_not_found" Data "not_found" Low FixedDelay "0.1.0" "Requested data not found";
     3402 DuplicateEventId "duplicate_event_id" Data "conflict" Medium NoRetry "0.1.0" "An event with this id is stored already";
     3501 IoError "io_error" Data "storage" High FixedDelay "0.1.0" "Reading or writing a file failed";
-    3502 IncompatibleFormat "incompatible_format" Data "storage" High NoRetry "reserved" "The file is of a format this version cannot read";
+    3502 IncompatibleFormat "incompatible_format" Data "storage" High NoRetry "0.1.0" "The file is of a format this version cannot read";
     4101 NetworkError "network_error" External "network" Medium ExponentialBackoff "reserved" "Network communication error";
     4201 ExternalServiceError "external_service_error" External "service" Medium FixedDelay "reserved" "External service error";
     4301 Timeout "timeout" External "timeout" Medium ExponentialBackoff "0.1.0" "Operation timeout";

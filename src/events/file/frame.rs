@@ -209,6 +209,11 @@ pub(super) fn check_at(bytes: &[u8], salt: Salt, offset: u64) -> Option<Frame<'_
     check(bytes, salt).filter(|frame| !frame.kind.has_offset() || u64_at(frame.bytes, AT_OFFSET) == offset)
 }
 
+/// The frame of so many bytes whose checksum was compared before.
+pub(super) fn checked(bytes: &[u8], length: usize) -> Option<Frame<'_>> {
+    bytes.get(..length).map(|bytes| Frame { kind: Kind::of(u64_at(bytes, AT_TAG)), bytes })
+}
+
 /// Starts a frame at the end of `out`; what follows are its fields. Answers where it starts, for [`finish`].
 pub(super) fn begin(out: &mut Vec<u8>, kind: Kind) -> usize {
     let start = out.len();

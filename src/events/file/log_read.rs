@@ -11,7 +11,7 @@
 
 use super::bytes::{u8_at, u32_at, u64_at};
 use super::frame::{
-    AT_OFFSET, AT_TAG, FileKind, HEAD, HEADER_BYTES, Header, Kind, MARKER_BYTES, Salt, check_at, plausible,
+    AT_OFFSET, AT_TAG, FileKind, HEAD, HEADER_BYTES, Header, Kind, MARKER_BYTES, Salt, plausible,
 };
 use super::incompatible;
 use super::names::LogNames;
@@ -316,11 +316,7 @@ impl<'f> Walker<'f> {
     /// The frame at this offset: its kind, its end and its tag, if it checks and may stand here.
     fn frame(&mut self, offset: u64) -> Result<Option<(Kind, u64, u64)>> {
         let Some(length) = plausible(self.window.slice(offset, HEAD)?) else { return Ok(None) };
-        if length as u64 > self.window.length() - offset {
-            return Ok(None);
-        }
-        let bytes = self.window.slice(offset, length)?;
-        let Some(frame) = check_at(bytes, self.salt, offset) else { return Ok(None) };
+        let Some(frame) = self.window.frame(offset, length, self.salt)? else { return Ok(None) };
         let tag = u64_at(frame.bytes, AT_TAG);
         let holds = match frame.kind {
             Kind::Event => {
@@ -371,14 +367,12 @@ impl<'f> Walker<'f> {
                 at = start.max(at + 8);
                 continue;
             };
-            let left = self.window.length() - offset;
             let head = self.window.slice(offset, HEAD)?;
             let here = u64_at(head, AT_OFFSET) == offset;
-            if let Some(length) = plausible(head).filter(|length| here && *length as u64 <= left) {
-                let bytes = self.window.slice(offset, length)?;
-                if check_at(bytes, self.salt, offset).is_some() {
-                    return Ok(Some(offset));
-                }
+            if let Some(length) = plausible(head).filter(|_| here)
+                && self.window.frame(offset, length, self.salt)?.is_some()
+            {
+                return Ok(Some(offset));
             }
             at = offset + 8;
         }

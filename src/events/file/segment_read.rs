@@ -7,7 +7,7 @@ use super::codec::{Codec, Decompressor};
 use super::columns::{Block, Bounds};
 use super::frame::{
     AT_LENGTH, AT_OFFSET, AT_TAG, DATA_HEAD, FILTER_HEAD, FOOTER_HEAD, FileKind, Frame, HEAD, HEADER_BYTES,
-    Header, Identity, Kind, MIN_FRAME, Salt, check, check_at, plausible,
+    Header, Identity, Kind, MIN_FRAME, Salt, check_at, plausible,
 };
 use super::segment_write::{BlockEntry, Filter, FilterEntry, Footer, TypeCount};
 use super::window::{Window, read_piece};
@@ -318,10 +318,7 @@ fn scan(file: &dyn File, length: u64, salt: Salt) -> Result<(Footer, SegmentDama
 /// Takes in the frame at this offset; where the next one is, or `None` if it does not check.
 fn scan_frame(window: &mut Window<'_>, at: u64, salt: Salt, footer: &mut Footer) -> Result<Option<u64>> {
     let Some(length) = plausible(window.slice(at, HEAD)?) else { return Ok(None) };
-    if length as u64 > window.length() - at {
-        return Ok(None);
-    }
-    let Some(frame) = check_at(window.slice(at, length)?, salt, at) else { return Ok(None) };
+    let Some(frame) = window.frame(at, length, salt)? else { return Ok(None) };
     match frame.kind {
         Kind::Data => {
             let head = DataHead::parse(frame.bytes);
@@ -351,8 +348,8 @@ fn find_frame(window: &mut Window<'_>, from: u64, salt: Salt) -> Result<Option<u
         let head = window.slice(at, HEAD)?;
         if tags.contains(&u64_at(head, AT_TAG))
             && u64_at(head, AT_OFFSET) == at
-            && let Some(length) = plausible(head).filter(|length| *length as u64 <= window.length() - at)
-            && check(window.slice(at, length)?, salt).is_some()
+            && let Some(length) = plausible(head)
+            && window.frame(at, length, salt)?.is_some()
         {
             return Ok(Some(at));
         }

@@ -1,5 +1,6 @@
 //! Reading a file through a buffer that moves along.
 
+use super::frame::{Frame, Salt, check_at, checked};
 use crate::error::{Code, Error, Result};
 use crate::storage::File;
 
@@ -9,6 +10,9 @@ const CHUNK: usize = 1 << 20;
 const PIECE: usize = 4096;
 /// How often a piece is tried.
 const TRIES: usize = 3;
+/// How often the length of a file may be spent on frames that do not check. A damaged file needs less than once; one
+/// that was made to keep a reader busy could ask for the length squared.
+const PATIENCE: u64 = 16;
 
 /// A stretch of a file in memory. Pieces that the disk cannot give read as zeros, which never check.
 #[derive(Debug)]
@@ -18,11 +22,14 @@ pub(super) struct Window<'f> {
     start: u64,
     bytes: Vec<u8>,
     unreadable: u64,
+    /// Bytes that may still turn out not to check.
+    patience: u64,
 }
 
 impl<'f> Window<'f> {
     pub(super) fn new(file: &'f dyn File, length: u64) -> Self {
-        Self { file, length, start: 0, bytes: Vec::new(), unreadable: 0 }
+        let patience = length.saturating_mul(PATIENCE);
+        Self { file, length, start: 0, bytes: Vec::new(), unreadable: 0, patience }
     }
 
     /// Bytes of the file that are looked at.
@@ -42,6 +49,20 @@ impl<'f> Window<'f> {
             self.load(offset, want.max(CHUNK).min(there))?;
         }
         Ok(self.loaded(offset))
+    }
+
+    /// The frame at this offset, as [`check_at`], which starts with bytes that make this length plausible.
+    pub(super) fn frame(&mut self, offset: u64, length: usize, salt: Salt) -> Result<Option<Frame<'_>>> {
+        let bytes = length as u64;
+        if bytes > self.length.saturating_sub(offset) || bytes > self.patience {
+            return Ok(None);
+        }
+        if check_at(self.slice(offset, length)?, salt, offset).is_none() {
+            self.patience -= bytes;
+            return Ok(None);
+        }
+        // Checked above; the borrow of a frame that is handed out cannot be held across the other branch.
+        Ok(checked(self.loaded(offset), length))
     }
 
     /// What is in memory from this offset on.

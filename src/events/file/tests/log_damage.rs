@@ -1,6 +1,7 @@
 //! Damaged logs: what it costs, what it is called, and that nothing else comes out.
 
 use super::*;
+use crate::events::record;
 
 /// Three blocks of committed appends of three events each, then one more append; not ended.
 fn sample() -> (Log, Vec<Event>) {
@@ -225,4 +226,62 @@ fn a_missing_frame_that_leaves_no_mark_breaks_the_chain() {
     assert_eq!(scan(4, &log.bytes).2.broken_chains, 0);
     log.bytes[before..after].copy_from_slice(&other.bytes[before..after]);
     assert_eq!(scan(4, &log.bytes).2.broken_chains, 1);
+}
+
+/// Behind every marker, the head of an event that claims the rest of the file and does not check; at the end a
+/// large event that does.
+fn made_to_keep_busy() -> Vec<u8> {
+    let length = 256 << 10;
+    let salt = log_header(4).identity.salt();
+    let mut bytes = Log::new(4).bytes;
+    let marker = |bytes: &mut Vec<u8>| {
+        let start = frame::begin(bytes, Kind::Marker);
+        bytes.extend_from_slice(&(start as u64).to_le_bytes());
+        bytes.extend_from_slice(&frame::MARKER_MAGIC);
+        bytes.extend_from_slice(&4_u64.to_le_bytes());
+        frame::finish(bytes, start, salt);
+    };
+    let mut large = Event::plain(1);
+    large.data = vec![7; 32 << 10];
+    while bytes.len() < length {
+        marker(&mut bytes);
+        let claimed = length - bytes.len().min(length) + (16 << 10);
+        let mut head = Event::plain(1).record();
+        head.truncate(record::HEADER);
+        let parts = usize::from(head[record::AT_CORRELATION_LEN]) + usize::from(head[record::AT_PID_LEN]);
+        let data = (claimed - record::HEADER - parts) as u32;
+        bytes::put(&mut head, record::AT_DATA_LEN, data.to_le_bytes());
+        bytes::put(&mut head, record::AT_LENGTH, (claimed as u32).to_le_bytes());
+        bytes.extend_from_slice(&head);
+    }
+    marker(&mut bytes);
+    let start = frame::begin(&mut bytes, Kind::Name);
+    bytes.extend_from_slice(&2_u32.to_le_bytes());
+    bytes.extend_from_slice(&[1, 0, 0, 0, b'e']);
+    frame::finish(&mut bytes, start, salt);
+    let start = frame::begin(&mut bytes, Kind::Name);
+    bytes.extend_from_slice(&3_u32.to_le_bytes());
+    bytes.extend_from_slice(&[1, 0, 0, 0, b'e']);
+    frame::finish(&mut bytes, start, salt);
+    let start = bytes.len();
+    let mut record = large.record();
+    record[AT_FLAGS] |= FLAG_FIRST | FLAG_LAST;
+    bytes.extend_from_slice(&record);
+    frame::finish(&mut bytes, start, salt);
+    bytes
+}
+
+#[test]
+fn a_log_made_to_keep_a_reader_busy_does_not() {
+    let bytes = made_to_keep_busy();
+    // The large event checks, and would be found by a reader that went on whatever it costs.
+    let whole = bytes.len() as u64;
+    let (events, damages, report) = scan(4, &bytes);
+    assert_eq!((events, report.events), (Vec::new(), 0));
+    assert!(damages.iter().all(|damage| damage.to <= whole));
+    // Without those in front it is.
+    let storage = disk_with("/log", &bytes);
+    storage.fill(Path::new("/log"), 80, 256 << 10, 0).unwrap();
+    let (events, _, _) = scan(4, &read_all(&storage, Path::new("/log"), 1 << 20).unwrap());
+    assert_eq!(events.len(), 1);
 }

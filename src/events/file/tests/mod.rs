@@ -1,9 +1,11 @@
 //! Tests of the formats, and what they share.
 
 mod docs;
+mod every_bit;
 mod log;
 mod log_damage;
 mod manifest;
+mod second_reader;
 mod segment;
 mod speed;
 mod store;

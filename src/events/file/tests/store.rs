@@ -25,7 +25,7 @@ fn tree(path: &str) -> PathBuf {
 }
 
 /// An event in the words of the second reader.
-fn in_words<'n>(record: &Record<'_>, text: impl Fn(u32) -> Option<&'n str>) -> Value {
+pub(super) fn in_words<'n>(record: &Record<'_>, text: impl Fn(u32) -> Option<&'n str>) -> Value {
     let flags = record.flags();
     json!({
         "seq": record.seq(),
@@ -89,7 +89,7 @@ fn read_store(storage: &dyn Storage, directory: &Path) -> Vec<Value> {
 }
 
 /// What the second reader prints of a directory, and what it complains of.
-fn second_reader(directory: &Path) -> (Vec<Value>, String) {
+pub(super) fn second_reader(directory: &Path) -> (Vec<Value>, String) {
     let output =
         Command::new("python3").arg(tree("reader.py")).arg(directory).output().expect("python3 runs");
     let complaints = String::from_utf8(output.stderr).unwrap();

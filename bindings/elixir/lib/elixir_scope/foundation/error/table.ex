@@ -165,7 +165,7 @@ defmodule ElixirScope.Foundation.Error.Table do
       "The event type is empty, too long or not allowed"
     },
     {
-      "3301 D301 data_corruption data corruption critical no_retry reserved",
+      "3301 D301 data_corruption data corruption critical no_retry 0.1.0",
       "Data corruption detected"
     },
     {
@@ -181,7 +181,7 @@ defmodule ElixirScope.Foundation.Error.Table do
       "Reading or writing a file failed"
     },
     {
-      "3502 D502 incompatible_format data storage high no_retry reserved",
+      "3502 D502 incompatible_format data storage high no_retry 0.1.0",
       "The file is of a format this version cannot read"
     },
     {
