@@ -30,7 +30,9 @@ produce = fn producer ->
 
   Enum.each(Stream.iterate(1, &(&1 + 1)), fn number ->
     {:ok, event} =
-      Events.new_event(:recorded, %{producer: producer, number: number}, correlation_id: "producer-#{producer}")
+      Events.new_event(:recorded, %{producer: producer, number: number},
+        correlation_id: "producer-#{producer}"
+      )
 
     {:ok, _id} = Events.store(event)
     :ok = :file.pwrite(acks, 0, Integer.to_string(number))

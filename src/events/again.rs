@@ -51,11 +51,12 @@ impl EventStore {
         let lists: Vec<_> = self.shards.iter().map(Shard::segments).collect();
         let entries: Vec<&Entry> =
             lists.iter().flat_map(|list| list.iter()).filter(|entry| entry.may_hold(least, most)).collect();
+        // Memory's mark before that of the files: what leaves memory in between is still found there.
+        let low = self.low();
         let disk = self.disk.as_ref().filter(|disk| disk.may_hold(least, most));
         if entries.is_empty() && disk.is_none() {
             return Ok(Vec::new());
         }
-        let low = self.low();
         let present = |segment: &Segment, index, seq| seq >= low && !is_dead(segment, index);
         let mut places = Vec::new();
         for (place, id) in ids.iter().copied().enumerate().filter(|(_, id)| *id != 0) {

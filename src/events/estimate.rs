@@ -8,8 +8,12 @@ impl EventStore {
     /// Whether there may be more than `limit` events of this correlation id.
     ///
     /// It stops looking there, so its cost is bounded by the limit. It may say yes too early, since events of
-    /// other ids that share a place in the index count too; it never says no too late.
+    /// other ids that share a place in the index count too, and does where files have to be read; it never says no too
+    /// late.
     pub fn correlation_exceeds(&self, correlation_id: &[u8], limit: usize) -> bool {
+        if self.reads_files() {
+            return true;
+        }
         let hash = self.shared.hash.bytes(correlation_id);
         let filters = &self.shared.filters;
         let mut left = limit;

@@ -14,7 +14,7 @@ use super::frontier::Frontier;
 use super::hash::Hash;
 use super::ids::Ids;
 use super::later::{Later, Limits};
-use super::model::{ACCEPTED, CRASH_SAFE, DROPPED, EventRef, EventType, NewEvent, Receipt, TypeId};
+use super::model::{DROPPED, EventRef, EventType, NewEvent, Receipt, TypeId};
 use super::names::Names;
 use super::options::{Cleanup, EventStoreOptions};
 use super::overflow::{Overflow, Refusal, Room};
@@ -25,7 +25,7 @@ use super::record::{Draft, FLAG_CONFIG, FLAG_FIRST, FLAG_LAST};
 use super::recycle::{Budget, Pool};
 use super::retention::{Reason, Retention, is_dead};
 use super::seal::Sealing;
-use super::segment::{Segment, Shape, Shared, Writer};
+use super::segment::{Segment, Shape, Shared};
 use super::shard::{Shard, of_this_thread};
 use super::tail::Tails;
 use super::validate;
@@ -204,67 +204,12 @@ impl EventStore {
         Ok(receipt)
     }
 
-    /// Waits until what was just stored is as safe as was asked for, and writes the level into the receipts.
-    pub(super) fn await_level(&self, receipts: &mut [Receipt], level: Option<Level>) -> Result<()> {
-        let Some(last) = receipts.iter().map(|receipt| receipt.seq).max().filter(|seq| *seq > 0) else {
-            return Ok(());
-        };
-        // Without files nothing better is to be had, and the receipt says so.
-        let wanted = if self.disk.is_some() { level.unwrap_or(self.usual_level()) } else { Level::Accepted };
-        // Without a log to copy to, a store that copies goes on in memory, and the receipt says so.
-        let copies = self.disk.as_ref().is_some_and(|disk| disk.mode.maps());
-        let done = wanted == Level::CrashSafe && copies && (level.is_none() || is_logged(receipts));
-        let reached = if wanted > Level::Accepted && !done {
-            match self.wait_safe(last + 1, wanted, None) {
-                Ok(()) => wanted,
-                Err(error) => {
-                    let first = receipts.first().copied().unwrap_or_default();
-                    return Err(error.with("event_id", first.event_id).with("seq", first.seq));
-                }
-            }
-        } else {
-            self.note_unsynced();
-            Level::Accepted
-        };
-        for receipt in receipts.iter_mut().filter(|receipt| receipt.seq > 0) {
-            receipt.level = receipt.level.max(reached.number());
-        }
-        Ok(())
-    }
-
-    /// Copies what is staged to the shard's mapped log, if the store has such; the level that this comes to.
-    pub(super) fn log_staged(&self, shard: usize, writer: &Writer) -> u32 {
-        match self.disk.as_ref().filter(|disk| disk.mode.maps()) {
-            Some(disk) if disk.mapped.log(disk, &self.shared.names, shard, writer) => CRASH_SAFE,
-            _ => ACCEPTED,
-        }
-    }
-
-    /// Tells those who look after the files that a segment of memory is full.
-    pub(super) fn note_rotation(&self) {
-        if let Some(disk) = &self.disk {
-            disk.seal_news.tell();
-        }
-    }
-
-    /// Fails where the store has files and this process may not write to them.
-    pub(super) fn check_writable(&self) -> Result<()> {
-        self.disk.as_ref().map_or(Ok(()), |disk| disk.check_writable())
-    }
-
     /// Like [`EventStore::append`] and never waits: where it would wait for room, it fails with `store_full`, and it
     /// does not wait for a disk: [`EventStore::when_durable`] tells when that is done.
     pub fn append_at_once(&self, event: &NewEvent<'_>) -> Result<Receipt> {
         let receipt = self.append_in(Manner::AtOnce, event)?;
         self.note_unsynced();
         Ok(receipt)
-    }
-
-    /// Tells the sync thread of events that nobody waits for.
-    pub(super) fn note_unsynced(&self) {
-        if let Some(disk) = self.disk.as_ref().filter(|disk| !disk.mode.maps()) {
-            disk.news.tell();
-        }
     }
 
     /// Stores what must not be lost to a strategy: changes of configuration.
@@ -314,6 +259,12 @@ impl EventStore {
                 }
                 continue;
             }
+            if let Some(behind) =
+                lack.as_ref().filter(|_| possible).and_then(|lack| self.behind(manner, lack))
+            {
+                // No decision yet, and so nothing to count.
+                return Err(behind);
+            }
             if room.strategy() == Overflow::DropNewest && manner != Manner::Reserved {
                 let result = dropped();
                 let count = if result.is_ok() { &self.dropped_newest } else { &self.refused };
@@ -347,21 +298,6 @@ impl EventStore {
     /// Removes the oldest events for good, where there are no files to keep them.
     fn evict_oldest(&self) -> bool {
         self.disk.is_none() && self.retention.evict_oldest(&self.shards, &self.frontier)
-    }
-
-    /// Lets memory go of events that are in files, sealing them first if need be; whether there is more room now.
-    fn let_go(&self, manner: Manner) -> Result<bool> {
-        let Some(disk) = &self.disk else { return Ok(false) };
-        if disk.archive.unload_one() || self.demote_one(disk) {
-            return Ok(true);
-        }
-        if manner == Manner::AtOnce {
-            disk.seal_news.tell();
-            return Ok(false);
-        }
-        // Producers are faster than the disk: they wait for it here.
-        self.seal_files(true)?;
-        Ok(self.demote_one(disk))
     }
 
     fn append_one(&self, event: &NewEvent<'_>, manner: Manner) -> std::result::Result<Receipt, Refusal> {
@@ -484,15 +420,20 @@ impl EventStore {
 
     /// The event of this id that is there. Only a file that cannot be read is an error.
     pub(super) fn holds(&self, id: u64) -> Result<Option<EventRef>> {
+        if let Some(found) = self.in_memory(id) {
+            return Ok(Some(found));
+        }
+        let Some(disk) = &self.disk else { return Ok(None) };
+        let found = disk.find(id, self.store_low(disk))?;
+        Ok(found.and_then(|(segment, index)| EventRef::new(segment, index)))
+    }
+
+    /// The event of this id that memory has.
+    pub(super) fn in_memory(&self, id: u64) -> Option<EventRef> {
         let low = self.low();
         let present = |segment: &Segment, index, seq| seq >= low && !is_dead(segment, index);
-        let mut found = self.shards.iter().find_map(|shard| shard.find(id, &self.shared, present));
-        if found.is_none()
-            && let Some(disk) = &self.disk
-        {
-            found = disk.find(id, self.store_low(disk))?;
-        }
-        Ok(found.and_then(|(segment, index)| EventRef::new(segment, index)))
+        let (segment, index) = self.shards.iter().find_map(|shard| shard.find(id, &self.shared, present))?;
+        EventRef::new(segment, index)
     }
 
     /// An id that no event has, with its stripe held.
@@ -657,11 +598,6 @@ pub(super) fn draft<'a>(event: &NewEvent<'a>, interned: Interned, now: Now, flag
         pid: event.pid.as_bytes(),
         data: event.data,
     }
-}
-
-/// Whether the appending thread itself has copied the events to a log.
-fn is_logged(receipts: &[Receipt]) -> bool {
-    receipts.iter().all(|receipt| receipt.level >= CRASH_SAFE || receipt.seq == 0)
 }
 
 /// What cannot be: a shard number beyond the shards, or no room in a fresh segment.

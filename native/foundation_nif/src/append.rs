@@ -124,8 +124,9 @@ fn with_scratch<R>(body: impl FnOnce(&mut Scratch) -> R) -> R {
     })
 }
 
-/// Stores an event: `{:ok, event_id}` once every query finds it, or `:encode` where its data is for
-/// [`event_append_encoded`].
+/// Stores an event: `{:ok, event_id}` once every query finds it, `{:wait, event_id, seq}` where it has yet to become as
+/// safe as the store's mode says, `:behind` where memory has no room until the disk has caught up, or `:encode` where
+/// its data is for [`event_append_encoded`].
 #[rustler::nif]
 #[allow(clippy::too_many_arguments, reason = "fields as arguments cost nothing, a struct is taken apart")]
 fn event_append<'a>(
@@ -229,16 +230,16 @@ fn event_flush_async<'a>(env: Env<'a>, handle: Term<'a>, timeout_ms: Term<'a>) -
     })
 }
 
-/// Stores an event: its id.
-type Store = fn(&EventStore, &NewEvent<'_>) -> Result<u64, Error>;
+type Store = fn(&EventStore, &NewEvent<'_>) -> Result<Receipt, Error>;
 
 /// A scheduler never waits for room: where the strategy is to block, this is `store_full`.
-fn store_now(events: &EventStore, event: &NewEvent<'_>) -> Result<u64, Error> {
-    events.append_at_once(event).map(|receipt| receipt.event_id)
+fn store_now(events: &EventStore, event: &NewEvent<'_>) -> Result<Receipt, Error> {
+    events.append_at_once(event)
 }
 
-fn store_later(events: &EventStore, event: &NewEvent<'_>) -> Result<u64, Error> {
-    events.append_async(event)
+/// It has no position yet.
+fn store_later(events: &EventStore, event: &NewEvent<'_>) -> Result<Receipt, Error> {
+    events.append_async(event).map(|event_id| Receipt { event_id, ..Receipt::default() })
 }
 
 #[inline]
@@ -273,15 +274,33 @@ fn append<'a>(
         let events = instance.foundation().events();
         let wall_time = optional(fields.wall_time, |term| integer("wall_time", term))?;
         let read = Read::new(attached, events, fields, wall_time)?;
-        let id = texts::with_node(fields.node, |node| {
+        let stored = texts::with_node(fields.node, |node| {
             texts::with_pid(fields.pid, |pid| store(events, &read.event(node, pid, data)))
-        })?;
-        Ok((atoms::ok(), id).encode(env))
+        });
+        match stored {
+            Ok(receipt) => Ok(answer(env, events, receipt.event_id, std::slice::from_ref(&receipt))),
+            Err(error) if EventStore::is_behind(&error) => Ok(atoms::behind().encode(env)),
+            Err(error) => Err(error),
+        }
     })
 }
 
-/// Stores all event structs of the list or none: `{:ok, ids}`, or `:dirty` where that is for
-/// [`event_append_batch_dirty`].
+/// `{:ok, stored}` where that is as safe as the store's mode makes it, else `{:wait, stored, seq}`: nobody waits for
+/// a disk here.
+#[inline]
+fn answer<'a>(env: Env<'a>, events: &EventStore, stored: impl Encoder, receipts: &[Receipt]) -> Term<'a> {
+    let usual = events.usual_level();
+    if usual > Level::Accepted {
+        let lags = receipts.iter().filter(|receipt| receipt.seq > 0 && receipt.level < usual.number());
+        if let Some(seq) = lags.map(|receipt| receipt.seq).max() {
+            return (atoms::wait(), stored, seq).encode(env);
+        }
+    }
+    (atoms::ok(), stored).encode(env)
+}
+
+/// Stores all event structs of the list or none: `{:ok, ids}`, `{:wait, ids, seq}` and `:behind` as [`event_append`],
+/// or `:dirty` where that is for [`event_append_batch_dirty`].
 #[rustler::nif]
 fn event_append_batch<'a>(env: Env<'a>, handle: Term<'a>, events: Term<'a>) -> Term<'a> {
     guard(env, || {
@@ -389,11 +408,9 @@ enum Which {
     Pid,
 }
 
-/// Waits for room where that is the strategy, and never for a disk.
+/// Waits for room where that is the strategy, but never for a disk.
 fn batch_now(events: &EventStore, batch: &[NewEvent<'_>]) -> Result<Vec<Receipt>, Error> {
-    let mut receipts = vec![Receipt::default(); batch.len()];
-    events.append_batch_with(batch, &mut receipts, Some(Level::Accepted))?;
-    Ok(receipts)
+    if events.has_files() { events.append_batch_at_once(batch) } else { events.append_batch(batch) }
 }
 
 type Append = fn(&EventStore, &[NewEvent<'_>]) -> Result<Vec<Receipt>, Error>;
@@ -421,8 +438,15 @@ impl<'a> Batch<'_, '_, 'a> {
                     row.read.event(scratch.text(row.node.clone()), scratch.text(row.pid.clone()), data)
                 })
                 .collect();
-            let ids: Vec<u64> = append(store, &batch)?.into_iter().map(|receipt| receipt.event_id).collect();
-            Ok(Some((ids.len(), (atoms::ok(), ids).encode(env))))
+            let receipts = match append(store, &batch) {
+                Ok(receipts) => receipts,
+                Err(error) if EventStore::is_behind(&error) => {
+                    return Ok(Some((batch.len(), atoms::behind().encode(env))));
+                }
+                Err(error) => return Err(error),
+            };
+            let ids: Vec<u64> = receipts.iter().map(|receipt| receipt.event_id).collect();
+            Ok(Some((ids.len(), answer(env, store, ids, &receipts))))
         })
     }
 

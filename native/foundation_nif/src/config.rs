@@ -2,6 +2,7 @@
 
 use elixirscope_foundation::config::{KeyKind, RawKey, Snapshot, schema};
 use elixirscope_foundation::error::{Code, Error};
+use elixirscope_foundation::handles::Instance;
 use rustler::{Encoder, Env, Term};
 use serde_json::{Value, json};
 
@@ -30,28 +31,39 @@ fn config_get<'a>(env: Env<'a>, handle: Term<'a>, path: Term<'a>) -> Term<'a> {
     })
 }
 
-/// Changes one value; `:ok` once the change is in force and its event stored.
+/// Changes one value: `:ok` once the change is in force and its event stored, `{:wait, seq, version}` where that event
+/// has yet to become durable.
 #[rustler::nif]
 fn config_update<'a>(env: Env<'a>, handle: Term<'a>, path: Term<'a>, value: Term<'a>) -> Term<'a> {
     guard(env, || {
         let path = dotted(path)?;
         let value = to_value("the value", value)?;
         pinned(handle, |instance| {
-            instance.foundation().config().update(&path, value)?;
-            Ok(atoms::ok().encode(env))
+            let version = instance.foundation().config().update_unconfirmed(&path, value)?;
+            Ok(changed(env, instance, version))
         })
     })
 }
 
-/// Every value back to what it was when the instance was opened.
+/// Every value back to what it was when the instance was opened; it answers as [`config_update`].
 #[rustler::nif]
 fn config_reset<'a>(env: Env<'a>, handle: Term<'a>) -> Term<'a> {
     guard(env, || {
         pinned(handle, |instance| {
-            instance.foundation().config().reset()?;
-            Ok(atoms::ok().encode(env))
+            let version = instance.foundation().config().reset_unconfirmed()?;
+            Ok(changed(env, instance, version))
         })
     })
+}
+
+/// Nobody waits for a disk here: the caller does, for a message.
+fn changed<'a>(env: Env<'a>, instance: &Instance, version: u64) -> Term<'a> {
+    let foundation = instance.foundation();
+    if foundation.events().has_files() {
+        (atoms::wait(), foundation.last_change_seq(), version).encode(env)
+    } else {
+        atoms::ok().encode(env)
+    }
 }
 
 /// `{:ok, version}` of the configuration in force.

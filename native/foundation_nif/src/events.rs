@@ -16,9 +16,23 @@ use crate::json::{data_term, is_slow};
 use crate::terms::{Keys, binary, bytes_of, civil, from_value, integer, known_atom, new_binary};
 use crate::texts;
 
-/// `{:ok, event}` of an id.
+/// `{:ok, event}` of an id, or `:dirty` where a file has to be read for it.
 #[rustler::nif]
 fn event_get<'a>(env: Env<'a>, handle: Term<'a>, event_id: Term<'a>) -> Term<'a> {
+    guard(env, || {
+        let id = id("event_id", event_id)?;
+        pinned(handle, |instance| {
+            let Some(event) = instance.foundation().events().get_in_memory(id)? else {
+                return Ok(atoms::dirty().encode(env));
+            };
+            Ok((atoms::ok(), event_term(env, &event.view(), &mut Seen::default())).encode(env))
+        })
+    })
+}
+
+/// As [`event_get`], for events that are in files.
+#[rustler::nif(schedule = "DirtyIo")]
+fn event_get_dirty<'a>(env: Env<'a>, handle: Term<'a>, event_id: Term<'a>) -> Term<'a> {
     guard(env, || {
         let id = id("event_id", event_id)?;
         pinned(handle, |instance| {
@@ -39,8 +53,8 @@ fn event_prune<'a>(env: Env<'a>, handle: Term<'a>, timestamp: Term<'a>) -> Term<
     })
 }
 
-/// `{:ok, counts}` of the event store.
-#[rustler::nif]
+/// `{:ok, counts}` of the event store. Those of a store with files may ask a file.
+#[rustler::nif(schedule = "DirtyIo")]
 fn event_stats<'a>(env: Env<'a>, handle: Term<'a>) -> Term<'a> {
     guard(env, || {
         pinned(handle, |instance| {

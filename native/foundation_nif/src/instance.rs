@@ -211,8 +211,9 @@ fn owner_new(env: Env<'_>) -> Term<'_> {
     })
 }
 
-/// Opens the owner's instance, or finds it open: a restarted process comes back to the same state.
-#[rustler::nif(schedule = "DirtyCpu")]
+/// Opens the owner's instance, or finds it open: a restarted process comes back to the same state. It may have files to
+/// read.
+#[rustler::nif(schedule = "DirtyIo")]
 fn owner_open<'a>(env: Env<'a>, owner: Term<'a>, options: Term<'a>) -> Term<'a> {
     guard(env, || {
         let owner = decode_owner(owner)?;
@@ -259,8 +260,8 @@ fn stop_notifying(env: Env<'_>) -> Term<'_> {
     })
 }
 
-/// `{:ok, status}` of the whole instance.
-#[rustler::nif]
+/// `{:ok, status}` of the whole instance. Those of a store with files may ask a file.
+#[rustler::nif(schedule = "DirtyIo")]
 fn instance_status<'a>(env: Env<'a>, handle: Term<'a>) -> Term<'a> {
     guard(env, || {
         pinned(handle, |instance| {

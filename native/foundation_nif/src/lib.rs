@@ -6,8 +6,8 @@
 //! only, which are none of the VM's.
 //!
 //! The files: `instance` (open, find, close), `config` and `paths`, `append` with `encode` and `words`, `texts` and
-//! `type_cache`, `events`, `query` with `conditions`, `summary`, `metrics` and `instruments`, `subscribers`, `tails`, `tracer`
-//! with `etf`, and below them `boundary` and `terms`.
+//! `type_cache`, `events`, `query` with `conditions`, `summary`, `metrics` and `instruments`, `subscribers`, `tails`,
+//! `waits`, `tracer` with `etf`, and below them `boundary` and `terms`.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -33,6 +33,7 @@ mod terms;
 mod texts;
 mod tracer;
 mod type_cache;
+mod waits;
 mod words;
 
 use rustler::{Env, Term};

@@ -4,6 +4,7 @@
 //! that is needed is read whole into a segment of memory, where every index and cursor works as on fresh events, and
 //! stays there until memory is short. What was pruned is marked there when it is read, and counted here.
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
@@ -19,6 +20,7 @@ use super::manifest::{Prune, SegmentRow, identity};
 use super::{Disk, quarantine};
 use crate::error::{Code, Error, Result};
 use crate::runtime::sync::{AtomicU64, Mutex, Ordering, lock, try_lock};
+use crate::storage::Storage;
 
 /// A segment that is in a file.
 pub(crate) struct Sealed {
@@ -33,12 +35,18 @@ pub(crate) struct Sealed {
     /// Where its filters stand, once they were read; `None` if it has none.
     column: OnceLock<Option<Column>>,
     filters: Arc<Filters>,
+    /// Its file, once no manifest names it: it goes when nobody has it to be read any more.
+    unnamed: OnceLock<(Arc<dyn Storage>, PathBuf)>,
 }
 
 impl Drop for Sealed {
     fn drop(&mut self) {
         if let Some(column) = self.known_column() {
             self.filters.release(column);
+        }
+        if let Some((storage, path)) = self.unnamed.take() {
+            // If it stays, the next opening removes it.
+            let _ = storage.remove(&path);
         }
     }
 }
@@ -62,7 +70,15 @@ impl Sealed {
             noted: AtomicU64::new(0),
             column: OnceLock::new(),
             filters: Arc::clone(filters),
+            unnamed: OnceLock::new(),
         }
+    }
+
+    /// No manifest names its file any more: it is removed as soon as no query is about to read it.
+    pub(super) fn remove_unread(&self, disk: &Disk) {
+        let file = (Arc::clone(&disk.storage), disk.directory.join(self.row.file_name()));
+        // Said before: it goes all the same.
+        let _ = self.unnamed.set(file);
     }
 
     /// Where its filters stand, if they were read.
@@ -293,7 +309,13 @@ impl Disk {
 
     /// Whether an id from `least` to `most` may be in a file.
     pub(crate) fn may_hold(&self, least: u64, most: u64) -> bool {
-        self.archive.segments().iter().any(|sealed| sealed.row.min_id <= most && sealed.row.max_id >= least)
+        let holds = |row: &SegmentRow| row.min_id <= most && row.max_id >= least && !self.is_hot(row);
+        self.archive.segments().iter().any(|sealed| holds(&sealed.row))
+    }
+
+    /// Whether memory has all of a sealed segment's events as well.
+    pub(crate) fn is_hot(&self, row: &SegmentRow) -> bool {
+        row.first_seq >= self.hot()
     }
 
     /// The newest event of this id in a file that is there.
@@ -303,8 +325,9 @@ impl Disk {
             if id < row.min_id || id > row.max_id || row.last_seq < low || sealed.live() == 0 {
                 continue;
             }
+            // The caller has looked in memory before.
             let unlikely = |column| !self.filters.may_hold(column, Kind::EventId, self.shared.hash.id(id));
-            if self.column(sealed).is_some_and(unlikely) {
+            if self.is_hot(row) || self.column(sealed).is_some_and(unlikely) {
                 continue;
             }
             let segment = self.load(sealed)?;

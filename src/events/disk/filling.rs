@@ -10,7 +10,7 @@ use super::manifest::{Prune, identity};
 use crate::error::Result;
 
 /// Bytes of records after which a segment is full.
-const SEGMENT_BYTES: u64 = 8 << 20;
+pub(super) const SEGMENT_BYTES: u64 = 8 << 20;
 
 /// The filters of a segment that is being written.
 struct Keys {

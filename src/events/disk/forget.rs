@@ -116,7 +116,7 @@ impl EventStore {
         disk.write_manifest(state)?;
         disk.archive.replace(kept);
         for sealed in gone {
-            let _ = disk.storage.remove(&disk.directory.join(sealed.row.file_name()));
+            sealed.remove_unread(disk);
         }
         Ok(())
     }

@@ -15,6 +15,7 @@
 //! - Locks, in this order: `sealing`, `state`, the books of `retention`, shards' locks; the flusher and the tables of
 //!   `logs`, `mapped` and `sync` are taken last and hold nothing while they wait.
 
+mod append;
 mod archive;
 mod filling;
 mod find;
@@ -142,6 +143,8 @@ pub(crate) struct Disk {
     hot: AtomicU64,
     /// Events below it are to be synced although nobody may be waiting.
     pub(crate) pending: AtomicU64,
+    /// Who waits for memory to have room.
+    room: Mutex<Vec<WhenSafe>>,
     /// Wakes the sync thread and the seal thread.
     pub(crate) news: Arc<Signal>,
     pub(crate) seal_news: Arc<Signal>,

@@ -78,6 +78,7 @@ impl EventStore {
             sealed: AtomicU64::new(sealed),
             hot: AtomicU64::new(sealed),
             pending: AtomicU64::new(0),
+            room: Mutex::new(Vec::new()),
             news: Arc::new(Signal::new()),
             seal_news: Arc::new(Signal::new()),
             has_worker: AtomicBool::new(false),

@@ -13,12 +13,12 @@ use super::super::retention::is_dead;
 use super::super::store::EventStore;
 use super::Disk;
 use super::archive::Sealed;
-use super::filling::Filling;
+use super::filling::{Filling, SEGMENT_BYTES};
 use super::gather::Places;
 use super::manifest::{Manifest, Prune, SegmentRow, identity};
 use super::recover::ConfigPast;
 use crate::error::Result;
-use crate::runtime::sync::{Ordering, lock};
+use crate::runtime::sync::{MutexGuard, Ordering, lock, try_lock};
 use crate::storage::write_atomically_with;
 
 /// Where sealing stands.
@@ -100,7 +100,10 @@ impl EventStore {
             let state = lock(&disk.state);
             let segments = disk.archive.segments();
             // A small last segment is written anew with what follows it: closing often must not leave many files.
-            let small = segments.last().filter(|last| last.row.events < disk.options.segment_events / 2);
+            let is_small = |row: &SegmentRow| {
+                row.events < disk.options.segment_events / 2 && row.record_bytes < SEGMENT_BYTES / 2
+            };
+            let small = segments.last().filter(|last| is_small(&last.row));
             (state.next_file, small.cloned())
         };
         let filled = self.write_segment(disk, sealer, to, file, small.as_deref());
@@ -211,9 +214,12 @@ impl EventStore {
         disk.news.tell();
         disk.mapped.caught_up(to);
         disk.logs.recycle(to);
-        for gone in small.iter().map(|small| small.row.file_name()).chain(empty.then(|| row.file_name())) {
+        if let Some(small) = small {
+            small.remove_unread(disk);
+        }
+        if empty {
             // No manifest names it: if it stays, the next opening removes it.
-            let _ = disk.storage.remove(&disk.directory.join(gone));
+            let _ = disk.storage.remove(&disk.directory.join(row.file_name()));
         }
         Ok(())
     }
@@ -256,7 +262,15 @@ impl EventStore {
 
     /// Lets memory go of the events of its oldest sealed segment; `false` if none is sealed.
     pub(crate) fn demote_one(&self, disk: &Disk) -> bool {
-        let state = lock(&disk.state);
+        self.demote_next(disk, lock(&disk.state))
+    }
+
+    /// As [`EventStore::demote_one`], but `false` also while somebody is at the files.
+    pub(crate) fn try_demote_one(&self, disk: &Disk) -> bool {
+        try_lock(&disk.state).is_some_and(|state| self.demote_next(disk, state))
+    }
+
+    fn demote_next(&self, disk: &Disk, state: MutexGuard<'_, Manifest>) -> bool {
         let hot = disk.hot();
         let segments = disk.archive.segments();
         let Some(next) = segments.iter().find(|sealed| sealed.row.last_seq >= hot) else {

@@ -27,7 +27,7 @@ use crate::runtime::sync::{AtomicU64, Condvar, Mutex, Ordering, lock, wait_timeo
 /// How much is gathered before it is written, in bytes.
 const CHUNK: usize = 1 << 20;
 /// How many waits that end in a call may be open.
-const MAX_WAITERS: usize = 65_536;
+pub(super) const MAX_WAITERS: usize = 65_536;
 /// How long one look at the state lasts at most while another thread is at it.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -291,6 +291,10 @@ impl EventStore {
                 Err(Error::new(Code::Closing, "the store was closed before the event was durable"))
             };
             (waiter.then)(outcome);
+        }
+        let waiting = std::mem::take(&mut *lock(&disk.room));
+        for then in waiting {
+            then(Err(Error::new(Code::Closing, "the store was closed before there was room")));
         }
     }
 

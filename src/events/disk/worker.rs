@@ -11,7 +11,7 @@ use super::Disk;
 use crate::error::Result;
 use crate::runtime::deadline::Deadline;
 use crate::runtime::stop::StopToken;
-use crate::runtime::sync::Ordering;
+use crate::runtime::sync::{Ordering, lock};
 
 /// How long after a failure the next attempt is made.
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
@@ -32,11 +32,6 @@ impl EventStore {
     /// Whether the store has files.
     pub fn has_files(&self) -> bool {
         self.disk.is_some()
-    }
-
-    /// The level at which appends are answered that ask for none.
-    pub fn usual_level(&self) -> Level {
-        self.disk.as_ref().map_or(Level::Accepted, |disk| disk.mode.level())
     }
 
     /// Whether events can be stored: not in a store that is read only, closed, or left to a fork's parent.
@@ -91,7 +86,11 @@ impl EventStore {
         let mut all = disk.report.logs > 0;
         while !stop.is_stopped() && disk.check_writable().is_ok() {
             let moment = disk.seal_news.moment();
-            let done = self.seal_files(all).and_then(|_| self.tidy());
+            let waiting = std::mem::take(&mut *lock(&disk.room));
+            let done = self.seal_files(all || !waiting.is_empty()).and_then(|_| self.tidy());
+            for then in waiting {
+                then(done.clone());
+            }
             all &= done.is_err();
             match &done {
                 Ok(()) => disk.note_success(),
@@ -112,7 +111,8 @@ impl EventStore {
     fn make_logs_ready(&self, disk: &Disk) {
         if disk.check_writable().is_ok() {
             let spares = if disk.mode.maps() { self.shards.len().min(2) } else { 1 };
-            if let Err(error) = disk.logs.make_ready(spares, self.frontier.next()) {
+            // A log begins at or below everything that may go to it: what was stored already may, until it is durable.
+            if let Err(error) = disk.logs.make_ready(spares, disk.sync.durable()) {
                 disk.note_failure(error);
             }
         }
@@ -151,5 +151,44 @@ impl EventStore {
         disk.close(self);
         self.dismiss_waiters();
         unfinished
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::path::Path;
+
+    use super::super::super::model::NewEvent;
+    use super::super::{DiskOptions, Recovered};
+    use super::*;
+    use crate::events::EventStoreOptions;
+    use crate::runtime::clock::{AnchoredClock, SimClock};
+    use crate::storage::{SimStorage, Storage};
+
+    fn open(storage: &SimStorage, durability: Durability) -> EventStore {
+        let storage: Arc<dyn Storage> = Arc::new(storage.clone());
+        let options = DiskOptions { durability, ..DiskOptions::default() };
+        let read = Recovered::read(storage, Path::new("d"), options, "test", &mut |_| ()).unwrap();
+        let clock = AnchoredClock::new(Arc::new(SimClock::new(1)), 0);
+        EventStore::open_recovered(EventStoreOptions::default(), clock, Arc::default(), read).unwrap()
+    }
+
+    #[test]
+    fn what_is_stored_before_its_log_is_made_ready_is_read_from_it() {
+        for durability in [Durability::CrashSafe, Durability::Interval, Durability::Group, Durability::Strict]
+        {
+            let storage = SimStorage::new(7);
+            let store = open(&storage, durability);
+            let event = NewEvent { event_type: "tick".into(), data: b"1", ..NewEvent::default() };
+            store.append_with(&event, Some(Level::Accepted)).unwrap();
+            store.append_with(&event, Some(Level::Accepted)).unwrap();
+            store.make_logs_ready(store.disk.as_ref().unwrap());
+            store.append_with(&event, Some(Level::Durable)).unwrap();
+            let left = storage.fork();
+            left.kill();
+            let again = open(&left, durability);
+            let stats = again.disk_stats().unwrap();
+            assert_eq!((again.stats().events, stats.recovery.gaps), (3, Vec::new()), "{durability:?}");
+        }
     }
 }

@@ -103,6 +103,8 @@ defmodule ElixirScope.Soundness.WrongTypesTest do
   defp bases(:event_unsubscribe, 3, handle), do: [[handle, self(), nil]]
   defp bases(:event_acknowledge, 3, handle), do: [[handle, 1, 1]]
   defp bases(:event_subscription_stats, 2, handle), do: [[handle, 1]]
+  defp bases(:event_await, 4, handle), do: [[handle, nil, nil, make_ref()]]
+  defp bases(:event_await_room, 2, handle), do: [[handle, make_ref()]]
   defp bases(_name, 0, _handle), do: []
 
   defp bases(_name, arity, handle),

@@ -20,11 +20,15 @@ defmodule ElixirScope.Foundation.Config do
 
   alias ElixirScope.Foundation
   alias ElixirScope.Foundation.{Error, Instance, Native, Telemetry, Utils}
+  alias ElixirScope.Foundation.Events.Durability
   alias ElixirScope.Foundation.Logic.ConfigLogic
   alias ElixirScope.Foundation.Types.Config
   alias ElixirScope.Foundation.Validation.ConfigValidator
 
   @type path :: [atom()]
+
+  # How long a change waits for the disk.
+  @durable_ms 60_000
 
   # Never updated, whatever may become updatable.
   @forbidden [[:ai, :api_key], [:storage, :encryption_key], [:security], [:system, :node_name]]
@@ -61,7 +65,9 @@ defmodule ElixirScope.Foundation.Config do
 
   @doc """
   Changes one of the paths of `updatable_paths/0`. When it returns `:ok`, every reader sees the value and the
-  `config_updated` event is stored; on an error nothing has changed.
+  `config_updated` event is stored; on an error nothing has changed. A store with files keeps both: it returns when
+  they are durable, whatever its mode, and the value is there again after a restart. An error whose context has
+  `applied: true` says that the change is in force and the disk has not taken it yet.
   """
   @spec update(path(), term()) :: :ok | {:error, Error.t()}
   def update(path, value), do: update_of(Instance.handle(), path, value)
@@ -124,7 +130,7 @@ defmodule ElixirScope.Foundation.Config do
   def update_of(handle, path, value) when is_list(path) do
     # Checked here first: Elixir knows an atom from a string, and says so in its own words.
     with :ok <- ConfigLogic.check_update(path, value),
-         :ok <- Native.config_update(handle, path, value) do
+         :ok <- durable(Native.config_update(handle, path, value), handle) do
       Telemetry.count_of(handle, [:foundation, :config_updates], 1, %{path: path})
       :ok
     end
@@ -135,12 +141,25 @@ defmodule ElixirScope.Foundation.Config do
   @doc false
   def reset_of(handle) do
     with {:ok, stats} <- Native.config_stats(handle),
-         :ok <- Native.config_reset(handle) do
+         :ok <- durable(Native.config_reset(handle), handle) do
       metadata = %{reset_from_updates_count: stats.updates_count}
       Telemetry.count_of(handle, [:foundation, :config_resets], 1, metadata)
       :ok
     end
   end
+
+  # A change and its event are one record; with files its caller waits for it, and no scheduler does.
+  defp durable({:wait, seq, version}, handle) do
+    case Durability.await(handle, seq, :durable, @durable_ms) do
+      :ok ->
+        :ok
+
+      {:error, error} ->
+        {:error, %{error | context: Map.merge(error.context, %{applied: true, version: version})}}
+    end
+  end
+
+  defp durable(answer, _handle), do: answer
 
   @doc false
   def subscribe_of(handle, pid, opts) do

@@ -17,7 +17,7 @@ defmodule ElixirScope.Foundation.Events do
 
   alias ElixirScope.Foundation
   alias ElixirScope.Foundation.{Error, Instance, Native}
-  alias ElixirScope.Foundation.Events.{Codec, Query, Subscription, Summary}
+  alias ElixirScope.Foundation.Events.{Codec, Durability, Query, Subscription, Summary}
   alias ElixirScope.Foundation.Logic.EventLogic
   alias ElixirScope.Foundation.Types.Event
   alias ElixirScope.Foundation.Validation.EventValidator
@@ -108,9 +108,58 @@ defmodule ElixirScope.Foundation.Events do
   @spec store(Event.t()) :: result(Event.event_id())
   def store(event), do: store_in(Instance.handle(), event)
 
+  @doc """
+  As `store/1`, on a store with files, with options:
+
+    * `:level` - how safe the event is when this returns: `:accepted` (in memory: no wait), `:crash_safe` (it outlives
+      the process), `:durable` (it outlives a loss of power). By default what the store's `:durability` says. A store
+      without files cannot give more than `:accepted`, and takes the event all the same
+    * `:timeout` - the milliseconds to wait for the disk (60,000), or `:infinity`
+
+  The calling process waits in `receive`; no scheduler does. When the disk fails or the time is up, the error's context
+  has `stored: true`: the event is in memory, by `context.event_id`, and the store goes on trying. It must not be stored
+  again.
+  """
+  @spec store(Event.t(), level: Durability.level(), timeout: timeout()) :: result(Event.event_id())
+  def store(event, opts) do
+    with {:ok, wanted} <- Durability.options(opts), do: store_in(Instance.handle(), event, wanted)
+  end
+
   @doc "Stores all events or none; the ids in their order. The error's `context.index` says which was refused."
   @spec store_batch([Event.t()]) :: result([Event.event_id()])
   def store_batch(events), do: store_batch_in(Instance.handle(), events)
+
+  @doc "As `store_batch/1`, with the options of `store/2`; ids that are stored and not as safe are `context.event_ids`."
+  @spec store_batch([Event.t()], level: Durability.level(), timeout: timeout()) :: result([Event.event_id()])
+  def store_batch(events, opts) do
+    with {:ok, wanted} <- Durability.options(opts), do: store_batch_in(Instance.handle(), events, wanted)
+  end
+
+  @doc """
+  Waits until an event, or `:all` that are stored now, has a level. Options: `:level` (`:durable`) and `:timeout`
+  (60,000 ms). It is `timeout` when that takes longer, `operation_forbidden` for a store without files, and the disk's
+  error where it would not take them; the store goes on trying.
+  """
+  @spec wait_durable(Event.event_id() | :all, keyword()) :: :ok | {:error, Error.t()}
+  def wait_durable(event_id \\ :all, opts \\ []) do
+    handle = Instance.handle()
+
+    with {:ok, {level, timeout}} <- Durability.options(Keyword.put_new(opts, :level, :durable)),
+         {:ok, seq} <- position(handle, event_id) do
+      Durability.await(handle, seq, level, timeout)
+    end
+  end
+
+  @doc """
+  How far a level has come: every event whose position is below this has it. An event's position is what subscriptions
+  tell with it. Without files the watermarks of `:crash_safe` and `:durable` stay at 1.
+  """
+  @spec watermark(Durability.level()) :: result(pos_integer())
+  def watermark(level \\ :durable) do
+    with {:ok, {level, _timeout}} <- Durability.options(level: level) do
+      Native.event_watermark(Instance.handle(), level)
+    end
+  end
 
   @doc """
   Has an event stored a moment later, for callers who prefer not to wait. What is wrong with the event is said now;
@@ -317,6 +366,10 @@ defmodule ElixirScope.Foundation.Events do
   events_lost`, the last of which a crash or a damaged file took.
   `:async` is what has become of the events of `store_async/1`: in it, `offered` is the sum of `waiting`, `stored` and
   whatever was `refused_…`, `failed_…` or `dropped_…`; those that were tried to be stored are in the other counts, too.
+
+  `disk` is how the files are, `nil` without any: `durability`, `data_dir`, the watermarks `crash_safe_seq` and
+  `durable_seq`, counts of segments, logs, syncs and failures, `last_failure`, `gaps` (events that are known to be
+  missing, by positions and reason) and `recovery`, what opening found.
   """
   @spec stats() :: result(map())
   def stats, do: stats_of(Instance.handle())
@@ -324,7 +377,7 @@ defmodule ElixirScope.Foundation.Events do
   @doc "The version of the configuration that was in force when the event was stored."
   @spec config_version(Event.event_id()) :: result(pos_integer())
   def config_version(event_id) do
-    with {:ok, row} <- Native.event_get(Instance.handle(), event_id), do: {:ok, elem(row, 11)}
+    with {:ok, row} <- row(Instance.handle(), event_id), do: {:ok, elem(row, 11)}
   end
 
   @doc """
@@ -351,20 +404,32 @@ defmodule ElixirScope.Foundation.Events do
   end
 
   @doc false
-  def store_in(handle, %Event{event_id: id, event_type: type, timestamp: timestamp} = event)
+  def store_in(handle, event, wanted \\ Durability.usual())
+
+  def store_in(handle, %Event{event_id: id, event_type: type, timestamp: timestamp} = event, wanted)
       when is_integer(id) and is_integer(timestamp) and type != nil do
     # Taken apart here, where that costs a nanosecond a field and not ten.
     %{node: node, pid: pid, correlation_id: correlation, parent_id: parent, data: data} = event
     wall = Codec.wall_ns(event.wall_time)
 
     case Native.event_append(handle, type, id, timestamp, wall, node, pid, correlation, parent, data) do
-      {:ok, _id} = stored -> stored
-      :encode -> store_encoded(handle, event, wall, &Native.event_append_encoded/10)
-      failure -> explain(event, failure)
+      {:ok, _id} = stored when elem(wanted, 0) != :durable ->
+        stored
+
+      :encode ->
+        handle
+        |> store_encoded(event, wall, &Native.event_append_encoded/10)
+        |> settled(handle, event, wanted)
+
+      {:error, _error} = failure ->
+        explain(event, failure)
+
+      other ->
+        settled(other, handle, event, wanted)
     end
   end
 
-  def store_in(_handle, event) do
+  def store_in(_handle, event, _wanted) do
     with :ok <- EventValidator.validate(event), do: Error.error_result(:validation_failed)
   end
 
@@ -395,24 +460,55 @@ defmodule ElixirScope.Foundation.Events do
   def flush_async_in(handle, timeout_ms), do: Native.event_flush_async(handle, timeout_ms)
 
   @doc false
-  def store_batch_in(handle, events) when is_list(events) do
+  def store_batch_in(handle, events, wanted \\ Durability.usual())
+
+  def store_batch_in(handle, events, wanted) when is_list(events) do
     stored =
-      with :dirty <- Native.event_append_batch(handle, events),
-           :encode <- Native.event_append_batch_dirty(handle, events),
-           {:ok, encoded} <- encode(events, []) do
-        Native.event_append_batch_encoded(handle, encoded)
-      end
+      handle
+      |> append_batch(events)
+      |> Durability.settle(handle, wanted, fn -> append_batch(handle, events) end)
 
     with {:error, %Error{}} <- stored, do: explain_batch(events, 0, stored)
   end
 
-  def store_batch_in(_handle, other) do
+  def store_batch_in(_handle, other, _wanted) do
     Error.error_result(:type_mismatch, "A batch is a list of events, not #{inspect(other, limit: 5)}")
+  end
+
+  defp append_batch(handle, events) do
+    with :dirty <- Native.event_append_batch(handle, events),
+         :encode <- Native.event_append_batch_dirty(handle, events),
+         {:ok, encoded} <- encode(events, []) do
+      Native.event_append_batch_encoded(handle, encoded)
+    end
+  end
+
+  # What the disk has yet to do, the process waits for.
+  defp settled(answer, handle, event, wanted) do
+    Durability.settle(answer, handle, wanted, fn -> append(handle, event) end)
+  end
+
+  defp append(handle, event) do
+    %{event_id: id, event_type: type, timestamp: timestamp, node: node, pid: pid} = event
+    %{correlation_id: correlation, parent_id: parent, data: data} = event
+    wall = Codec.wall_ns(event.wall_time)
+
+    with :encode <-
+           Native.event_append(handle, type, id, timestamp, wall, node, pid, correlation, parent, data) do
+      store_encoded(handle, event, wall, &Native.event_append_encoded/10)
+    end
+  end
+
+  defp position(_handle, :all), do: {:ok, nil}
+  defp position(handle, event_id), do: with({:ok, row} <- row(handle, event_id), do: {:ok, elem(row, 10)})
+
+  defp row(handle, event_id) do
+    with :dirty <- Native.event_get(handle, event_id), do: Native.event_get_dirty(handle, event_id)
   end
 
   @doc false
   def get_from(handle, event_id) do
-    with {:ok, row} <- Native.event_get(handle, event_id), do: {:ok, Codec.event(row)}
+    with {:ok, row} <- row(handle, event_id), do: {:ok, Codec.event(row)}
   end
 
   @doc false
@@ -437,7 +533,7 @@ defmodule ElixirScope.Foundation.Events do
 
   @doc false
   def stats_of(handle) do
-    with {:ok, %{events: stats} = status} <- Native.instance_status(handle) do
+    with {:ok, %{events: stats} = status} <- Durability.status(handle) do
       {:ok,
        %{
          current_event_count: stats.events,
@@ -452,6 +548,7 @@ defmodule ElixirScope.Foundation.Events do
          events_evicted: stats.evicted,
          events_lost: stats.lost,
          async: Map.take(stats.later, @async_counts),
+         disk: Durability.state(status),
          start_time: Native.timestamp(handle) - status.uptime_ms * 1_000_000,
          uptime_ms: status.uptime_ms,
          subscribers_count: stats.tails.tails,

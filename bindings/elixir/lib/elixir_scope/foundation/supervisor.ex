@@ -19,7 +19,8 @@ defmodule ElixirScope.Foundation.Supervisor do
   @doc """
   Starts the services. Options: `:namespace` (`:production`), `:config` (overrides by section), `:event_store`
   (`max_events`, `shards`, `max_data_bytes`, `overflow_strategy`, `on_duplicate`, `max_memory_mb`,
-  `max_age_seconds`, `prune_interval_ms`, `cleanup_strategy`), `:telemetry` (`max_series`, `max_series_per_metric`).
+  `max_age_seconds`, `prune_interval_ms`, `cleanup_strategy`, and for files `data_dir`, `durability`, `sync_interval_ms`,
+  `sync_kb`, `max_disk_mb`, `compression`, `read_only`; docs/durability.md), `:telemetry` (`max_series`, `max_series_per_metric`).
   """
   @spec start_link([Instance.option()]) :: Supervisor.on_start()
   def start_link(opts \\ []) do
