@@ -181,7 +181,12 @@ impl<'a> Asked<'a> {
             found.push(Lookup { name: "id", index: Index::EventId, keys, filter });
         }
         if let Some(pid) = &query.pid {
-            found.push(Lookup::hashed("pid", Index::Pid, Kind::Pid, hash.bytes(pid.as_bytes())));
+            let mut lookup = Lookup::hashed("pid", Index::Pid, Kind::Pid, hash.bytes(pid.as_bytes()));
+            if pid.is_empty() {
+                // To be without a process is no key of the filters in files.
+                lookup.filter = None;
+            }
+            found.push(lookup);
         }
         if (1..=MAX_KEYS).contains(&self.types.len()) {
             let keys = self.types.iter().map(|id| u64::from(*id)).collect();

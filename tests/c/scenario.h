@@ -45,6 +45,30 @@ static inline void finds(const esf_event_query *query, const uint64_t *ids, size
     OK(esf_cursor_free(cursor));
 }
 
+/* A tail from the start tells just these events, in whatever order they are given here. */
+static inline void tells(esf_event_query *query, const uint64_t *ids, size_t count) {
+    esf_tail_options options = ESF_TAIL_INIT;
+    esf_event_view view = ESF_VIEW_INIT;
+    esf_gap gap = ESF_GAP_INIT;
+    esf_tail *tail = NULL;
+    size_t found = 0;
+    bool good = true;
+    uint64_t last = 0;
+    query->timeout_ms = 0;
+    options.filter = query;
+    options.from_seq = 1;
+    OK(esf_events_tail(app, &options, &tail, &err));
+    for (; esf_tail_next(tail, 0, &view, &gap, &err) == ESF_OK; found++) {
+        bool known = false;
+        for (size_t one = 0; one < count; one++)
+            known |= ids[one] == view.event_id;
+        good &= known && view.seq > last;
+        last = view.seq;
+    }
+    same(good && found == count);
+    OK(esf_tail_cancel(tail, &err));
+}
+
 static inline void aggregates(const esf_event_query *query, esf_str aggregate, esf_str expected) {
     esf_string json = ESF_STRING_INIT;
     OK(esf_events_aggregate(app, query, aggregate, &json, &err));

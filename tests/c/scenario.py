@@ -13,6 +13,8 @@ import sys
 
 ORDERS = {"timestamp": "ESF_ORDER_TIMESTAMP", "seq": "ESF_ORDER_SEQ", "id": "ESF_ORDER_ID"}
 EVENT_TEXTS = ("node", "pid", "correlation_id")
+# What a tail cannot ask: it tells all, by position.
+NEVER_TOLD = {"seq_range", "order", "descending", "offset", "limit"}
 NONE_FLAGS = {"parent_id": "PARENT", "node": "NODE", "pid": "PID"}
 
 
@@ -115,6 +117,8 @@ def check(line):
             yield f"finds(&query, ids, {len(line['ids'])});"
             yield "query.flags |= ESF_QUERY_NO_INDEX;"
             yield f"finds(&query, ids, {len(line['ids'])});"
+            if not NEVER_TOLD & set(line["query"]):
+                yield f"tells(&query, ids, {len(line['ids'])});"
     elif "count" in line:
         wrong_key(("count", "result"), line)
         yield from query(line["count"])

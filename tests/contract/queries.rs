@@ -4,7 +4,7 @@
 //! A line says one thing: `store` begins an empty one, `append` stores an event (its data is JSON, or a term in
 //! hexadecimal under `etf`), and `query`, `count`, `aggregate` and `trace` ask and say what the answer is. An
 //! integer beyond what JSON readers keep stands in conditions as `{"big": "…"}`. The parent, node or process `null` is
-//! none; one that is not named is any.
+//! none; one that is not named is any. What a tail can ask as well is told by one, too.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use elixirscope_foundation::error::{Error, Result};
 use elixirscope_foundation::events::{
     Aggregate, Condition, DiskOptions, Durability, Encoding, EventStore, EventStoreOptions, NewEvent, Order,
-    Query, Recovered,
+    Query, Recovered, TailItem, TailOptions,
 };
 use elixirscope_foundation::runtime::clock::{AnchoredClock, SimClock};
 use elixirscope_foundation::storage::{SimStorage, Storage};
@@ -35,7 +35,11 @@ enum Place {
 }
 
 /// Segments so small that every scenario has several.
-fn open(place: Place, storage: &Arc<dyn Storage>) -> EventStore {
+fn open(place: Place, storage: &Arc<dyn Storage>) -> Arc<EventStore> {
+    Arc::new(opened(place, storage))
+}
+
+fn opened(place: Place, storage: &Arc<dyn Storage>) -> EventStore {
     let options =
         EventStoreOptions { segment_events: Some(2), shards: Some(1), ..EventStoreOptions::default() };
     let clock = || AnchoredClock::new(Arc::new(SimClock::new(1_000)), 0);
@@ -140,8 +144,14 @@ fn query(asked: &Value) -> Result<Query> {
     })
 }
 
+/// Whether a tail can ask that: it tells all, by position.
+fn can_be_told(asked: &Value) -> bool {
+    let never = ["seq_range", "order", "descending", "offset", "limit"];
+    asked.as_object().is_some_and(|asked| never.iter().all(|key| !asked.contains_key(*key)))
+}
+
 /// What the store answers, in the words of the line.
-fn answer(store: &EventStore, line: &Value) -> Result<Value> {
+fn answer(store: &Arc<EventStore>, line: &Value) -> Result<Value> {
     if let Some(asked) = line.get("aggregate") {
         let aggregate = Aggregate::from_json(&asked.to_string())?;
         return Ok(json!({"result": store.aggregate(&query(&line["query"])?, &aggregate)?.to_json()?}));
@@ -160,7 +170,23 @@ fn answer(store: &EventStore, line: &Value) -> Result<Value> {
         let first: Vec<u64> = cursor.next_batch(2)?.map(|event| event.event_id()).collect();
         let rest: Vec<u64> = cursor.next_batch(usize::MAX)?.map(|event| event.event_id()).collect();
         assert_eq!(found, [first, rest].concat(), "{line}");
-        assert_eq!(found, ids(&Query { without_indexes: true, ..asked })?, "{line}");
+        assert_eq!(found, ids(&Query { without_indexes: true, ..asked.clone() })?, "{line}");
+        if can_be_told(&line["query"]) {
+            let tail = store.tail(TailOptions {
+                filter: Query { timeout: None, ..asked },
+                from_seq: Some(1),
+                ..TailOptions::default()
+            })?;
+            let mut told = Vec::new();
+            while let Some(item) = tail.try_next()? {
+                let TailItem::Event(event) = item else { panic!("{line}: {item:?}") };
+                told.push(event.view().event_id());
+            }
+            let mut sorted = found.clone();
+            sorted.sort_unstable();
+            told.sort_unstable();
+            assert_eq!(told, sorted, "{line}");
+        }
         return Ok(json!({"ids": found}));
     }
     if let Some(asked) = line.get("count") {

@@ -12,11 +12,13 @@ use elixirscope_foundation::error::{Code, Error};
 use elixirscope_foundation::events::{Encoding, EventView, Gap, GapReason, Tail, TailItem, TailOptions};
 use elixirscope_foundation::foundation::Foundation;
 use rustler::{Encoder, Env, LocalPid, Monitor, OwnedEnv, Resource, ResourceArc, Term};
+use serde_json::Value;
 
 use crate::atoms;
 use crate::boundary::{guard, path_term};
 use crate::conditions::decode_query;
 use crate::instance::with;
+use crate::json;
 use crate::subscribers::local_pid;
 use crate::terms::{Keys, date_time, from_value, known_atom, new_binary, optional, unsigned};
 use crate::texts;
@@ -169,29 +171,24 @@ fn event_struct<'a>(env: Env<'a>, event: &EventView<'_>, own: LocalPid) -> Term<
 /// The data as `Events.Codec` makes a term of it: what cannot be read is seen as its bytes.
 fn data_term<'a>(env: Env<'a>, event: &EventView<'_>) -> Term<'a> {
     let data = event.data();
+    let own = matches!(event.event_type(), "config_updated" | "config_reset");
     let term = match event.encoding() {
         // Without making atoms that the VM does not know.
-        Encoding::Etf => {
-            env.binary_to_term(data).filter(|(_, read)| *read == data.len()).map(|(term, _)| term)
-        }
-        Encoding::Json if data.is_empty() => Some(atoms::nil().encode(env)),
-        Encoding::Json => serde_json::from_slice(data).ok().map(|value| json_term(env, event, &value)),
+        Encoding::Etf => env.binary_to_term(data).map(|(term, _)| term),
+        Encoding::Json if own => serde_json::from_slice(data).ok().map(|value| own_term(env, &value)),
+        Encoding::Json => json::data_term(env, data).ok(),
         Encoding::Raw => None,
     };
     term.unwrap_or_else(|| new_binary(env, data))
 }
 
-/// JSON as a term with text as keys; the core's own events in the shape that Elixir's have.
-fn json_term<'a>(env: Env<'a>, event: &EventView<'_>, value: &serde_json::Value) -> Term<'a> {
-    let own = matches!(event.event_type(), "config_updated" | "config_reset");
-    let serde_json::Value::Object(fields) = value else { return from_value(env, value, Keys::Strings) };
-    if !own {
-        return from_value(env, value, Keys::Strings);
-    }
+/// The data of the core's own events in the shape that Elixir's have.
+fn own_term<'a>(env: Env<'a>, value: &Value) -> Term<'a> {
+    let Value::Object(fields) = value else { return from_value(env, value, Keys::Strings) };
     let pairs: Vec<(Term<'a>, Term<'a>)> = fields
         .iter()
         .map(|(key, value)| match (key.as_str(), value) {
-            ("path", serde_json::Value::String(path)) => (atoms::path().encode(env), path_term(env, path)),
+            ("path", Value::String(path)) => (atoms::path().encode(env), path_term(env, path)),
             ("new_value" | "previous_value" | "timestamp" | "version" | "reset_from_updates_count", _) => {
                 (known_atom(env, key), from_value(env, value, Keys::Strings))
             }

@@ -4,7 +4,7 @@ defmodule ElixirScope.Foundation.ContractTest do
   # The scenarios that the Rust and the C driver ask, too: tests/contract/queries.rs says what their lines mean.
 
   alias ElixirScope.Foundation.{Error, Events, Instance, Native}
-  alias ElixirScope.Foundation.Events.Summary
+  alias ElixirScope.Foundation.Events.{Subscription, Summary}
   alias ElixirScope.Foundation.Services.EventStore
   alias ElixirScope.Foundation.Types.Event
 
@@ -97,6 +97,7 @@ defmodule ElixirScope.Foundation.ContractTest do
     with {:ok, events} <- Events.query_in(handle, conditions(query)),
          {:ok, stream} <- Events.stream_in(handle, conditions(query)) do
       assert Enum.to_list(stream) == events
+      if told?(query), do: assert(told(handle, query, length(events)) == Enum.sort_by(events, & &1.event_id))
       %{"ids" => Enum.map(events, & &1.event_id)}
     else
       failure -> failed(failure)
@@ -121,6 +122,34 @@ defmodule ElixirScope.Foundation.ContractTest do
       failure ->
         failed(failure)
     end
+  end
+
+  # What a tail can ask as well: it tells all, by position.
+  defp told?(query) do
+    Enum.all?(["seq_range", "order", "descending", "offset", "limit"], &(not is_map_key(query, &1)))
+  end
+
+  defp told(handle, query, count) do
+    conditions = Enum.flat_map(query, &condition/1)
+    {:ok, subscription} = Subscription.open(handle, self(), conditions, from_seq: 1)
+
+    told =
+      for _ <- 1..count//1 do
+        assert_receive {:event_notification, ^subscription, {:event_stored, _seq, event}}, 5_000
+        event
+      end
+
+    {:ok, %{behind: 0, delivered: ^count}} = looked_through(handle, subscription)
+    :ok = Native.event_unsubscribe(handle, self(), subscription)
+    Enum.sort_by(told, & &1.event_id)
+  end
+
+  defp looked_through(handle, subscription) do
+    ElixirScope.Case.eventually(fn ->
+      match?({:ok, %{behind: 0, unread: 0}}, Native.event_subscription_stats(handle, subscription))
+    end)
+
+    Native.event_subscription_stats(handle, subscription)
   end
 
   defp failed({:error, %Error{error_type: type}}), do: %{"error" => Atom.to_string(type)}
