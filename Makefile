@@ -17,7 +17,7 @@ export PATH := $(CURDIR)/build/tools/usr/bin:$(PATH)
 
 .PHONY: help setup deps build header test test-rust test-models test-c test-elixir test-long lint \
         demo demo-c demo-elixir bench bench-config bench-telemetry bench-events bench-disk bench-tails bench-ffi \
-        bench-elixir         bench-peers bench-library bench-docs clean
+        bench-elixir bench-peers bench-library bench-docs clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile

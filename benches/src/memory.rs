@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::contest::{BATCH, Contestant, Questions, Samples, append_batches, append_singles};
-use crate::harness::{Effort, Measured, Numbers, Role, Rounds, Tails, Target, Unit};
+use crate::harness::{Effort, Measured, Numbers, Role, Rounds, Tails, Target, Unit, progress};
 use crate::machine::{Folder, anonymous_memory};
 use crate::report::Outcome;
 use crate::stores::{Durability, Kind, Store, kinds};
@@ -100,6 +100,7 @@ fn load(
     }
     let mut samples = Samples::default();
     for round in 0..rounds {
+        progress(&format!("{prefix}loading, {} of {rounds}", round + 1));
         let start = round * chunk;
         let end = if round + 1 == rounds { workload.total } else { start + chunk };
         let first = start..end - alone;
@@ -147,10 +148,12 @@ fn beside(contestants: &[Contestant], workload: Workload, effort: &Effort, rows:
     ];
     let mut stored = workload.total;
     for round in 0..=effort.rounds {
+        progress(&format!("appends beside queries, {} of {}", round + 1, effort.rounds + 1));
         let turns = [stored..stored + appends, stored + appends..stored + 2 * appends];
         for (index, one) in contestants.iter().enumerate() {
             let store = &*one.store;
-            let alone = append_timed(store, workload, turns[0].clone());
+            let alone = append_timed(store, workload, turns[0].clone(), effort.slice * 10);
+            append_batches(store, workload, turns[0].start + alone.len() as u64..turns[0].end);
             let slice = Instant::now() + effort.slice;
             let asked = query_timed(store, workload, round as u64, &|| Instant::now() >= slice);
             let (ready, done) = (Barrier::new(2), AtomicBool::new(false));
@@ -160,10 +163,11 @@ fn beside(contestants: &[Contestant], workload: Workload, effort: &Effort, rows:
                     query_timed(store, workload, round as u64, &|| done.load(Ordering::Relaxed))
                 });
                 ready.wait();
-                let appended = append_timed(store, workload, turns[1].clone());
+                let appended = append_timed(store, workload, turns[1].clone(), effort.slice * 10);
                 done.store(true, Ordering::Relaxed);
                 (appended, reader.join().expect("the reader panicked"))
             });
+            append_batches(store, workload, turns[1].start + appended.len() as u64..turns[1].end);
             if round > 0 {
                 for (tail, taken) in tails.iter_mut().zip([alone, appended, asked, asked_beside]) {
                     tail.push(index, taken);
@@ -176,10 +180,11 @@ fn beside(contestants: &[Contestant], workload: Workload, effort: &Effort, rows:
     stored
 }
 
-/// What each append of these turns took, in nanoseconds.
-fn append_timed(store: &dyn Store, workload: Workload, turns: Range<u64>) -> Vec<u64> {
-    let mut made = Made::default();
+/// What each append of these turns took, in nanoseconds, of as many as the time allows.
+fn append_timed(store: &dyn Store, workload: Workload, turns: Range<u64>, most: Duration) -> Vec<u64> {
+    let (mut made, end) = (Made::default(), Instant::now() + most);
     turns
+        .take_while(|_| Instant::now() < end)
         .map(|turn| {
             workload.fill(turn, &mut made);
             let start = Instant::now();

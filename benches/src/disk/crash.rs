@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::contest::append_batches;
-use crate::harness::{Effort, Role, Rounds, Target, Unit};
+use crate::harness::{Effort, Role, Rounds, Target, Unit, progress};
 use crate::machine::{Folder, settle};
 use crate::report::Outcome;
 use crate::stores::{Durability, Ours, Store};
@@ -22,6 +22,7 @@ pub fn opened(effort: &Effort, outcome: &mut Outcome) -> Result<(), String> {
     }
     let path = folder.sub("store")?;
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    progress(&format!("{} events, then SIGKILL", effort.crashed));
     let mut child = Command::new(program)
         .arg("append-and-die")
         .arg(&path)

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use self::race::{Cost, Race, append_together, at_rest};
 use crate::contest::{append_batches, append_singles};
-use crate::harness::{Effort, Rounds, Target, Unit};
+use crate::harness::{Effort, Rounds, Target, Unit, progress};
 use crate::machine::{disk_bytes, settle};
 use crate::report::Outcome;
 use crate::stores::Durability;
@@ -60,6 +60,7 @@ fn group(effort: &Effort, outcome: &mut Outcome) -> Result<(), String> {
     let mut cost = Cost::new(&race, "group");
     let (alone, each) = if effort.quick { (20, 2) } else { (500, 50) };
     while race.stored < race.workload.total {
+        progress(&format!("{}: {} of {} events", race.durability.name(), race.stored, race.workload.total));
         let (start, end, warm) = (race.stored, race.stored + race.chunk, race.stored > 0);
         let first = start..end - alone - WAITING * each;
         let single = first.end..first.end + alone;
@@ -121,6 +122,7 @@ fn crash_safe(effort: &Effort, outcome: &mut Outcome) -> Result<(), String> {
     let mut cost = Cost::new(&race, "crash_safe");
     let alone = race.chunk / 20;
     while race.stored < race.workload.total {
+        progress(&format!("{}: {} of {} events", race.durability.name(), race.stored, race.workload.total));
         let (start, end, warm) = (race.stored, race.stored + race.chunk, race.stored > 0);
         let first = start..end - alone;
         for (index, contestant) in race.contestants.iter().enumerate() {

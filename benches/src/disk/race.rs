@@ -22,7 +22,8 @@ pub struct Place {
 pub struct Race {
     /// The run.
     pub workload: Workload,
-    durability: Durability,
+    /// Of all stores.
+    pub durability: Durability,
     /// The stores.
     pub contestants: Vec<Contestant>,
     /// Where each of them is.

@@ -43,6 +43,11 @@ impl Role {
     }
 }
 
+/// Says on the terminal what is being done; results go elsewhere.
+pub fn progress(doing: &str) {
+    eprintln!("  {doing}");
+}
+
 /// How much is measured.
 #[derive(Debug, Clone)]
 pub struct Effort {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Effort, Measured, Role, Rounds, Target, Unit};
+use super::{Effort, Measured, Role, Rounds, Target, Unit, progress};
 
 /// One way to do a work.
 struct Subject<'a> {
@@ -76,6 +76,7 @@ impl<'a> Work<'a> {
     /// Measures all subjects by turns.
     pub fn measure(mut self, effort: &Effort) -> Vec<Measured> {
         let mut rounds = Rounds::new(&self.name, Unit::Nanoseconds, self.target);
+        progress(&self.name);
         let mut counts = Vec::new();
         for subject in &mut self.subjects {
             rounds.subject(subject.role, &subject.name);
