@@ -58,7 +58,8 @@ fn group(effort: &Effort, outcome: &mut Outcome) -> Result<(), String> {
         Target::from("≥ 8 × fjall").times("fjall", 8.0),
     );
     let mut cost = Cost::new(&race, "group");
-    let (alone, each) = if effort.quick { (20, 2) } else { (500, 50) };
+    let (alone, each, most) =
+        if effort.quick { (20, 2, effort.slice) } else { (500, 50, Duration::from_secs(1)) };
     while race.stored < race.workload.total {
         progress(&format!("{}: {} of {} events", race.durability.name(), race.stored, race.workload.total));
         let (start, end, warm) = (race.stored, race.stored + race.chunk, race.stored > 0);
@@ -67,9 +68,9 @@ fn group(effort: &Effort, outcome: &mut Outcome) -> Result<(), String> {
         for (index, contestant) in race.contestants.iter().enumerate() {
             let store = &*contestant.store;
             let (took, spent) = at_rest(|| append_batches(store, race.workload, first.clone()));
-            let one = append_singles(store, race.workload, single.clone(), Duration::MAX);
+            let one = append_singles(store, race.workload, single.clone(), most);
             settle();
-            let together = append_together(store, race.workload, single.end, WAITING, each);
+            let together = append_together(store, race.workload, single.end, (WAITING, each), most);
             settle();
             if warm {
                 let count = (first.end - first.start) as f64;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
-use crate::contest::{Contestant, Questions, Samples};
+use crate::contest::{Contestant, Questions, Samples, append_batches};
 use crate::harness::{Effort, Measured, Rounds, Target, Unit};
 use crate::machine::{Folder, processor_time, settle, written_bytes};
 use crate::report::Outcome;
@@ -181,11 +181,17 @@ impl Cost {
     }
 }
 
-/// So many producers append `each` events one by one, from turn `start` on; what one event of all took, in
-/// nanoseconds.
-pub fn append_together(store: &dyn Store, workload: Workload, start: u64, producers: u64, each: u64) -> f64 {
+/// So many producers append `each` events one by one, from turn `start` on, for as long as they may; what one event
+/// of all took, in nanoseconds. What is left is stored in batches.
+pub fn append_together(
+    store: &dyn Store,
+    workload: Workload,
+    start: u64,
+    (producers, each): (u64, u64),
+    most: Duration,
+) -> f64 {
     let ready = Barrier::new(producers as usize);
-    let took = std::thread::scope(|scope| {
+    let done: Vec<(u64, Duration)> = std::thread::scope(|scope| {
         let running: Vec<_> = (0..producers)
             .map(|producer| {
                 let ready = &ready;
@@ -194,14 +200,22 @@ pub fn append_together(store: &dyn Store, workload: Workload, start: u64, produc
                     let events: Vec<Made> = (from..from + each).map(|turn| workload.event(turn)).collect();
                     ready.wait();
                     let begun = Instant::now();
-                    for event in &events {
+                    let mut stored = 0;
+                    for event in events.iter().take_while(|_| begun.elapsed() < most) {
                         store.append(event);
+                        stored += 1;
                     }
-                    begun.elapsed()
+                    (stored, begun.elapsed())
                 })
             })
             .collect();
-        running.into_iter().map(|one| one.join().expect("a producer panicked")).max().unwrap_or_default()
+        running.into_iter().map(|one| one.join().expect("a producer panicked")).collect()
     });
-    took.as_nanos() as f64 / (producers * each) as f64
+    for (producer, (stored, _)) in (0..).zip(&done) {
+        let from = start + producer * each;
+        append_batches(store, workload, from + stored..from + each);
+    }
+    let stored: u64 = done.iter().map(|one| one.0).sum();
+    let took = done.iter().map(|one| one.1).max().unwrap_or_default();
+    took.as_nanos() as f64 / stored as f64
 }
