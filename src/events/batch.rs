@@ -198,9 +198,11 @@ impl EventStore {
                 }
             }
             // All of the batch or nothing of it: what one log does not have, none is counted on to have.
-            let level = writers.iter().map(|writer| self.log_staged(number, writer)).min();
+            let level =
+                writers.iter().map(|writer| self.copy_staged(number, writer)).min().unwrap_or_default();
+            self.note_level(level, receipts.first().map_or(0, |one| one.seq), events.len());
             for receipt in receipts.iter_mut() {
-                receipt.level = level.unwrap_or_default();
+                receipt.level = level;
             }
             writers.iter_mut().for_each(Writer::publish);
             *active = writers.pop();

@@ -190,14 +190,16 @@ impl Retention {
         self.keep_from.store(seq, Ordering::Release);
     }
 
-    /// Lets go of the events in memory below `mark`, all of which are in sealed files: they are elsewhere now.
-    pub(crate) fn demote(&self, mark: u64, shards: &[Shard], frontier: &Frontier) {
+    /// Lets go of the events in memory below `mark`, all of which are in sealed files: they are elsewhere now. `came`
+    /// is how many events of these files are there, those included that the bound on events hides, and `went` how many
+    /// of them were elsewhere before.
+    pub(crate) fn demote(&self, mark: u64, (went, came): (u64, u64), shards: &[Shard], frontier: &Frontier) {
         let mut ledger = lock(&self.books);
         let Books { next, low, .. } = self.settle_locked(&mut ledger, shards, frontier);
+        ledger.elsewhere = (ledger.elsewhere + came).saturating_sub(went);
         if mark <= low {
             return;
         }
-        ledger.elsewhere += count(shards, low, mark);
         self.holes.store(next - mark - count(shards, mark, next), Ordering::Release);
         self.raise(mark, shards);
     }
@@ -278,6 +280,9 @@ impl Retention {
             present = next - low;
         } else {
             let live_from = |low| count(shards, low, next);
+            if self.counts_positions() {
+                low = low.max(next.saturating_sub(self.max_events));
+            }
             present = present.min(live_from(low));
             if present > self.max_events {
                 low = first_where(low, next, |low| live_from(low) <= self.max_events);
@@ -346,9 +351,15 @@ impl Retention {
         (removed, next)
     }
 
-    /// The most events that are held.
-    pub(crate) fn max_events(&self) -> u64 {
-        self.max_events
+    /// Whether the newest `max_events` positions are what may be seen, rather than so many events: on a store with
+    /// files, where nobody counts what was removed from each, and which drops the oldest.
+    fn counts_positions(&self) -> bool {
+        self.keep_from.load(Ordering::Acquire) != u64::MAX && !self.room.claimed()
+    }
+
+    /// How many of the newest positions may be seen in files. A store that refuses events hides none.
+    pub(crate) fn positions(&self) -> u64 {
+        if self.room.claimed() { u64::MAX } else { self.max_events }
     }
 
     /// Removes the oldest events, as many as free a segment; `false` when only active segments are left.

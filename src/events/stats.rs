@@ -89,7 +89,8 @@ impl EventStore {
         }
         index += self.shared.filters.bytes();
         let stored = books.next - FIRST_SEQ;
-        let events = books.present + books.elsewhere - self.hidden();
+        // Memory may have let go of events since the books were read.
+        let events = (books.present + books.elsewhere).saturating_sub(self.hidden());
         let pooled = self.shared.pool.bytes();
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let (refused, dropped_newest, repeated) =

@@ -35,6 +35,9 @@ use crate::runtime::clock::AnchoredClock;
 /// Memory of a store with files where nothing else is said, in bytes.
 const DEFAULT_MEMORY: u64 = 512 << 20;
 
+/// So many draws may meet a file that cannot be read before one is taken as it is.
+const UNREAD_DRAWS: u32 = 8;
+
 static STORES: AtomicU32 = AtomicU32::new(1);
 
 /// Structured events in memory, bounded, found again by id, time, type and correlation.
@@ -348,7 +351,8 @@ impl EventStore {
             let seq = flight.first();
             let event_id = id.unwrap_or_else(|| self.ids.draw(1));
             writer.finish(index, seq, event_id, self.version());
-            let level = self.log_staged(number, writer);
+            let level = self.copy_staged(number, writer);
+            self.note_level(level, seq, 1);
             writer.publish();
             Receipt { level, event_id, seq }
         };
@@ -438,12 +442,17 @@ impl EventStore {
 
     /// An id that no event has, with its stripe held.
     pub(super) fn draw_unused(&self) -> (u64, Option<std::sync::MutexGuard<'_, ()>>) {
+        let mut unread = 0;
         loop {
             let id = self.ids.draw(1);
             let held = self.ids.lock(id);
-            // A file that cannot be read hides an id at worst; another draw is as good.
-            if matches!(self.holds(id), Ok(None)) {
-                return (id, held);
+            match self.holds(id) {
+                Ok(None) => return (id, held),
+                Ok(Some(_)) => {}
+                // A file that cannot be read hides an id at worst, and another draw is as good, unless the file
+                // may hold any: then there is no end to it.
+                Err(_) if unread == UNREAD_DRAWS => return (id, held),
+                Err(_) => unread += 1,
             }
         }
     }

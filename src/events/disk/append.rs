@@ -50,10 +50,22 @@ impl EventStore {
     }
 
     /// Copies what is staged to the shard's mapped log, if the store has such; the level that this comes to.
-    pub(in super::super) fn log_staged(&self, shard: usize, writer: &Writer) -> u32 {
+    /// It is the append's once all of its parts have it; see [`EventStore::note_level`].
+    pub(in super::super) fn copy_staged(&self, shard: usize, writer: &Writer) -> u32 {
         match self.disk.as_ref().filter(|disk| disk.mode.maps()) {
             Some(disk) if disk.mapped.log(disk, &self.shared.names, shard, writer) => CRASH_SAFE,
             _ => ACCEPTED,
+        }
+    }
+
+    /// Notes an append of so many events of which not all were copied, before it is published.
+    pub(in super::super) fn note_level(&self, level: u32, first: u64, events: usize) {
+        if level < CRASH_SAFE
+            && let Some(disk) = self.disk.as_ref().filter(|disk| disk.mode.maps())
+            && let Some(more) = (events as u64).checked_sub(1)
+        {
+            disk.mapped.note_unlogged(first, first + more);
+            disk.news.tell();
         }
     }
 
@@ -85,12 +97,14 @@ impl EventStore {
             disk.seal_news.tell();
             return Ok(freed);
         }
+        let before = disk.hot();
         if disk.archive.unload_one() || self.demote_one(disk) {
             return Ok(true);
         }
         // Producers are faster than the disk: they wait for it here.
         self.seal_files(true)?;
-        Ok(self.demote_one(disk))
+        // What another producer let go of may have been taken by a third: that is no want of room either.
+        Ok(self.demote_one(disk) || disk.hot() > before)
     }
 
     /// The error of an append that may not wait, where memory is full of events that files do not have yet.

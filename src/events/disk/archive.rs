@@ -4,7 +4,6 @@
 //! that is needed is read whole into a segment of memory, where every index and cursor works as on fresh events, and
 //! stays there until memory is short. What was pruned is marked there when it is read, and counted here.
 
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
@@ -14,13 +13,12 @@ use super::super::filter::{Bits, Column, Filters, Kind, Sides};
 use super::super::names::Names;
 use super::super::record::{Draft, Record};
 use super::super::recycle::Budget;
-use super::super::retention::{Dead, is_dead};
+use super::super::retention::{Dead, is_dead, prune_segment};
 use super::super::segment::{Index, Segment, Shape, Shared, Writer};
 use super::manifest::{Prune, SegmentRow, identity};
 use super::{Disk, quarantine};
 use crate::error::{Code, Error, Result};
 use crate::runtime::sync::{AtomicU64, Mutex, Ordering, lock, try_lock};
-use crate::storage::Storage;
 
 /// A segment that is in a file.
 pub(crate) struct Sealed {
@@ -32,21 +30,17 @@ pub(crate) struct Sealed {
     read: AtomicU64,
     /// What is known to be damaged was noted.
     noted: AtomicU64,
+    /// Damaged events that memory has still, so that they are not lost to the books yet.
+    owed: AtomicU64,
     /// Where its filters stand, once they were read; `None` if it has none.
     column: OnceLock<Option<Column>>,
     filters: Arc<Filters>,
-    /// Its file, once no manifest names it: it goes when nobody has it to be read any more.
-    unnamed: OnceLock<(Arc<dyn Storage>, PathBuf)>,
 }
 
 impl Drop for Sealed {
     fn drop(&mut self) {
         if let Some(column) = self.known_column() {
             self.filters.release(column);
-        }
-        if let Some((storage, path)) = self.unnamed.take() {
-            // If it stays, the next opening removes it.
-            let _ = storage.remove(&path);
         }
     }
 }
@@ -58,6 +52,8 @@ pub(crate) struct Archive {
     low: AtomicU64,
     reads: AtomicU64,
     loads: AtomicU64,
+    /// Segments that no manifest names any more and that queries may still be about to read.
+    buried: Mutex<Vec<Arc<Sealed>>>,
 }
 
 impl Sealed {
@@ -68,17 +64,10 @@ impl Sealed {
             loaded: Mutex::new(None),
             read: AtomicU64::new(0),
             noted: AtomicU64::new(0),
+            owed: AtomicU64::new(0),
             column: OnceLock::new(),
             filters: Arc::clone(filters),
-            unnamed: OnceLock::new(),
         }
-    }
-
-    /// No manifest names its file any more: it is removed as soon as no query is about to read it.
-    pub(super) fn remove_unread(&self, disk: &Disk) {
-        let file = (Arc::clone(&disk.storage), disk.directory.join(self.row.file_name()));
-        // Said before: it goes all the same.
-        let _ = self.unnamed.set(file);
     }
 
     /// Where its filters stand, if they were read.
@@ -93,7 +82,7 @@ impl Sealed {
 
     /// Its row as it is now.
     pub(crate) fn current_row(&self) -> SegmentRow {
-        SegmentRow { live: self.live(), ..self.row.clone() }
+        SegmentRow { live: self.live() + self.owed.load(Ordering::Acquire), ..self.row.clone() }
     }
 
     /// So many events of it were removed; the row for the manifest says so too.
@@ -105,6 +94,18 @@ impl Sealed {
     pub(crate) fn memory(&self) -> u64 {
         let loaded = try_lock(&self.loaded);
         loaded.and_then(|slot| slot.as_ref().map(|one| (one.bytes().0 + one.bytes().1) as u64)).unwrap_or(0)
+    }
+
+    /// Damaged events that have not been entered into the books; they are left to the caller to enter.
+    pub(crate) fn take_owed(&self) -> u64 {
+        self.owed.swap(0, Ordering::AcqRel)
+    }
+
+    /// Marks what is older than this in memory, if it is there. What is read later is marked then.
+    pub(crate) fn prune_loaded(&self, before_time: i64, below_seq: u64) {
+        if let Some(segment) = &*lock(&self.loaded) {
+            prune_segment(segment, before_time, 0, below_seq);
+        }
     }
 
     fn unload(&self) -> bool {
@@ -137,6 +138,17 @@ impl Archive {
             low: AtomicU64::new(low),
             reads: AtomicU64::new(0),
             loads: AtomicU64::new(0),
+            buried: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// These are not in the list any more, nor in the manifest. Their files go once no query has them in its list:
+    /// [`Disk::remove_buried`]. There are as many as open queries keep.
+    pub(crate) fn bury(&self, segments: impl IntoIterator<Item = Arc<Sealed>>) {
+        let mut buried = lock(&self.buried);
+        for sealed in segments {
+            sealed.unload();
+            buried.push(sealed);
         }
     }
 
@@ -175,6 +187,26 @@ impl Archive {
 }
 
 impl Disk {
+    /// Removes the files of segments that are gone and that nobody can read from any more.
+    pub(crate) fn remove_buried(&self) {
+        if self.check_writable().is_err() {
+            return;
+        }
+        let mut unread = Vec::new();
+        lock(&self.archive.buried).retain(|sealed| {
+            // Nobody can come to know of it any more, so one that is ours alone stays so.
+            let ours = Arc::strong_count(sealed) == 1;
+            if ours {
+                unread.push(Arc::clone(sealed));
+            }
+            !ours
+        });
+        for sealed in unread {
+            // No manifest names it: if it stays, the next opening removes it.
+            let _ = self.storage.remove(&self.directory.join(sealed.row.file_name()));
+        }
+    }
+
     /// The segment in memory; read from its file if it is not there.
     ///
     /// Errors: `io_error` when the file cannot be read, `no_memory` when there is no room for it. What is damaged
@@ -197,8 +229,9 @@ impl Disk {
             let live = (0..segment.committed()).filter(|index| !is_dead(&segment, *index)).count() as u64;
             let lost = sealed.live().saturating_sub(live);
             sealed.remove(lost);
+            sealed.owed.fetch_add(lost, Ordering::AcqRel);
             if sealed.row.last_seq < self.hot() {
-                self.damaged.fetch_add(lost, Ordering::AcqRel);
+                self.damaged.fetch_add(sealed.take_owed(), Ordering::AcqRel);
             }
         }
         *slot = Some(Arc::clone(&segment));

@@ -7,7 +7,7 @@ use super::super::record::{AT_NODE, AT_TYPE, Record};
 use super::Disk;
 use super::archive::Sealed;
 use super::manifest::{Prune, identity};
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 
 /// Bytes of records after which a segment is full.
 pub(super) const SEGMENT_BYTES: u64 = 8 << 20;
@@ -84,7 +84,7 @@ impl<'w> Filling<'w> {
         (self.events.len() as u64) < self.most && self.record_bytes < SEGMENT_BYTES
     }
 
-    /// Adds what is left of a sealed segment, whose place this one takes.
+    /// Adds what is left of a sealed segment, whose place this one takes. Fails if any of it cannot be read.
     pub(super) fn copy(&mut self, disk: &Disk, small: &Sealed, prunes: &[Prune], low: u64) -> Result<()> {
         let path = disk.directory.join(small.row.file_name());
         let identity = identity(disk.store, small.row.file);
@@ -94,10 +94,14 @@ impl<'w> Filling<'w> {
                 || prunes.iter().any(|p| record.timestamp() < p.before_time && record.seq() < p.below_seq)
         };
         let names = &disk.shared.names;
+        if file.footer().events != small.row.events {
+            let message = format!("{} does not hold the events that it should", path.display());
+            return Err(Error::new(Code::DataCorruption, message));
+        }
         let mut own = Vec::new();
         let mut scratch = Scratch::default();
         for number in 0..file.blocks().len() {
-            let Ok(block) = file.read_block_with(number, &mut scratch) else { continue };
+            let block = file.read_block_with(number, &mut scratch)?;
             for (index, record) in block.records().enumerate() {
                 let Some(bytes) = block.record_bytes(index).filter(|_| !gone(&record)) else { continue };
                 // Every block of a file has numbers of its own for names; what follows in this one has the store's.

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::super::retention::{Reason, is_dead, prune_segment};
+use super::super::retention::{Reason, is_dead};
 use super::super::store::EventStore;
 use super::Disk;
 use super::archive::Sealed;
@@ -37,38 +37,47 @@ impl EventStore {
             );
             return Err(Error::new(Code::ResourceExhausted, message).with("limit", MAX_PRUNES));
         }
-        let (mut removed, below_seq) = in_memory();
-        let concerned = |sealed: &Arc<Sealed>| {
-            let row = &sealed.row;
-            row.first_seq < below_seq && row.min_time < before_time && sealed.live() > 0
-        };
-        if removed == 0 && !disk.archive.segments().iter().any(concerned) {
-            return Ok(0);
-        }
-        let prune = Prune { before_time, below_seq };
-        prunes.push(prune);
-        disk.prunes.store(Arc::new(prunes));
-        let mut elsewhere = 0;
-        let hot = disk.hot();
-        for sealed in disk.archive.segments().iter().filter(|sealed| concerned(sealed)) {
-            let row = &sealed.row;
-            let gone = if row.max_time < before_time && row.last_seq < below_seq {
-                sealed.live()
+        let segments = disk.archive.segments();
+        // First everything is looked at that may fail to be read, then something is changed. While the state is held,
+        // every event in files lies below what memory's part will answer.
+        let low = self.store_low(disk);
+        let mut concerned: Vec<(&Arc<Sealed>, u64, u64)> = Vec::new();
+        for sealed in segments.iter().filter(|one| one.row.min_time < before_time && one.live() > 0) {
+            let (gone, hidden) = if sealed.row.max_time < before_time {
+                (sealed.live(), sealed.live_below(disk, low)?)
             } else {
                 let segment = disk.load(sealed)?;
-                prune_segment(&segment, before_time, 0, below_seq);
-                let live = (0..segment.committed()).filter(|index| !is_dead(&segment, *index)).count() as u64;
-                sealed.live().saturating_sub(live)
+                let from = segment.below_seq(segment.committed(), low);
+                let times = (0..).zip(segment.times(segment.committed()));
+                let old = times.filter(|(index, at)| **at < before_time && !is_dead(&segment, *index));
+                let (hidden, seen): (Vec<_>, Vec<_>) =
+                    old.map(|(index, _)| index).partition(|index| *index < from);
+                ((hidden.len() + seen.len()) as u64, hidden.len() as u64)
             };
+            concerned.push((sealed, gone, hidden));
+        }
+        let (removed, below_seq) = in_memory();
+        if removed == 0 && concerned.is_empty() {
+            return Ok(0);
+        }
+        prunes.push(Prune { before_time, below_seq });
+        disk.prunes.store(Arc::new(prunes));
+        let hot = disk.hot();
+        let (mut elsewhere, mut unseen) = (0, 0);
+        for (sealed, gone, hidden) in concerned {
+            sealed.prune_loaded(before_time, below_seq);
             sealed.remove(gone);
-            if row.last_seq < hot {
-                elsewhere += gone;
+            if sealed.row.last_seq < hot {
+                elsewhere += gone - hidden;
+                unseen += hidden;
             }
         }
-        removed += elsewhere;
+        drop(segments);
         self.retention.gone_from_files(elsewhere, reason, &self.shards, &self.frontier);
+        // What the bound on events hid was dropped before.
+        self.retention.gone_from_files(unseen, Reason::Bound, &self.shards, &self.frontier);
         self.drop_files(disk, &mut state)?;
-        Ok(removed)
+        Ok(removed + elsewhere)
     }
 
     /// Removes sealed segments that nothing can be seen of: all events removed, or below the store's bounds.
@@ -96,9 +105,12 @@ impl EventStore {
             .filter(|sealed| sealed.row.last_seq < mark && sealed.row.last_seq < hot)
             .map(|sealed| sealed.live())
             .sum();
+        drop(segments);
         disk.archive.raise(mark.min(hot));
+        self.drop_files(disk, &mut state)?;
+        // Not before: until the manifest is there the segments are listed, and count as hidden.
         self.retention.gone_from_files(gone, Reason::Bound, &self.shards, &self.frontier);
-        self.drop_files(disk, &mut state)
+        Ok(())
     }
 
     /// Writes a manifest without the segments of which nothing can be seen, then removes their files.
@@ -115,9 +127,9 @@ impl EventStore {
         self.note_state(disk, state);
         disk.write_manifest(state)?;
         disk.archive.replace(kept);
-        for sealed in gone {
-            sealed.remove_unread(disk);
-        }
+        disk.archive.bury(gone);
+        drop(list);
+        disk.remove_buried();
         Ok(())
     }
 }

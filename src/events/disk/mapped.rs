@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::super::durability::Durability;
 use super::super::names::Names;
-use super::super::record::{FLAG_FIRST, Record};
+use super::super::record::{FLAG_FIRST, FLAG_LAST, Record};
 use super::super::segment::Writer;
 use super::super::store::EventStore;
 use super::Disk;
@@ -33,16 +33,22 @@ struct ShardLog {
     dirty: bool,
     /// The sync thread knows that it is half full.
     told: bool,
+    /// The last append in it is not whole yet.
+    unfinished: bool,
 }
+
+/// The events that are in no log: from the first to the last of them.
+#[derive(Default)]
+struct Unlogged(Option<(u64, u64)>);
 
 /// The mapped logs of a store, one for each shard that was written to.
 pub(crate) struct Mapped {
     shards: Box<[Mutex<Option<ShardLog>>]>,
     /// Logs that were closed and are not synced yet.
     closed: Mutex<Vec<(Handle, u64)>>,
-    /// The first and the last event since the last complete sync that is in no log; `u64::MAX` and 0 for none.
+    range: Mutex<Unlogged>,
+    /// The first event of that range, changed with it; `u64::MAX` for none.
     unlogged_from: AtomicU64,
-    unlogged_to: AtomicU64,
     unlogged: AtomicU64,
     /// The last attempt to make a log failed: only one that is ready will do, until one is.
     refused: AtomicBool,
@@ -57,8 +63,8 @@ impl Mapped {
         Self {
             shards: (0..shards).map(|_| Mutex::new(None)).collect(),
             closed: Mutex::new(Vec::new()),
+            range: Mutex::new(Unlogged::default()),
             unlogged_from: AtomicU64::new(u64::MAX),
-            unlogged_to: AtomicU64::new(0),
             unlogged: AtomicU64::new(0),
             refused: AtomicBool::new(false),
             stalls: AtomicU64::new(0),
@@ -83,35 +89,32 @@ impl Mapped {
 
     /// Everything below `seq` is safe: what was unlogged there is so no more.
     pub(crate) fn caught_up(&self, seq: u64) {
-        if self.unlogged_to.load(Ordering::Acquire) < seq {
-            self.unlogged_from.store(u64::MAX, Ordering::Release);
-        }
+        let mut range = lock(&self.range);
+        range.0 = range.0.filter(|(_, last)| *last >= seq).map(|(first, last)| (first.max(seq), last));
+        self.publish(&range);
     }
 
-    fn note_unlogged(&self, first: u64, last: u64) {
+    /// Events that are about to be published and are in no log, or not with all of their append.
+    pub(crate) fn note_unlogged(&self, first: u64, last: u64) {
+        let mut range = lock(&self.range);
         self.unlogged.fetch_add(last - first + 1, Ordering::Relaxed);
-        self.unlogged_to.fetch_max(last, Ordering::AcqRel);
-        self.unlogged_from.fetch_min(first, Ordering::AcqRel);
+        let (from, to) = range.0.unwrap_or((first, last));
+        range.0 = Some((from.min(first), to.max(last)));
+        self.publish(&range);
+    }
+
+    fn publish(&self, range: &Unlogged) {
+        self.unlogged_from.store(range.0.map_or(u64::MAX, |(first, _)| first), Ordering::Release);
     }
 
     /// Copies what a writer has staged and not published into the shard's log; whether it is there. The caller holds
-    /// the shard's lock and has given the events their `seq`.
+    /// the shard's lock, has given the events their `seq`, and notes them as unlogged if any part of their append is
+    /// not there.
     pub(crate) fn log(&self, disk: &Disk, names: &Names, shard: usize, writer: &Writer) -> bool {
-        let unpublished = writer.unpublished();
-        let seq_of = |index| writer.staged(index).map(|record| record.seq());
-        let Some((first, last)) =
-            seq_of(unpublished.start).zip(unpublished.end.checked_sub(1).and_then(seq_of))
-        else {
-            return true;
-        };
+        let first = writer.staged(writer.unpublished().start).map(|record| record.seq());
+        let Some(first) = first else { return true };
         let Some(slot) = self.shards.get(shard) else { return false };
-        let mut slot = lock(slot);
-        let done = self.copy(disk, names, &mut slot, writer, first);
-        if !done {
-            self.note_unlogged(first, last);
-            disk.news.tell();
-        }
-        done
+        self.copy(disk, names, &mut lock(slot), writer, first)
     }
 
     fn copy(
@@ -128,6 +131,10 @@ impl Mapped {
         if begins && slot.as_ref().is_some_and(|shard| shard.log.full()) {
             self.retire(disk, slot);
         }
+        if !begins && !slot.as_ref().is_some_and(|shard| shard.unfinished) {
+            // The log with the beginning of the append was given up meanwhile.
+            return false;
+        }
         if slot.is_none() {
             *slot = self.open(disk, first);
         }
@@ -139,6 +146,7 @@ impl Mapped {
         for index in writer.unpublished() {
             let Some(bytes) = writer.staged_bytes(index) else { break };
             shard.log.push_bytes(bytes, names, &mut shard.buffer);
+            shard.unfinished = Record::parse(bytes).is_some_and(|record| record.flags() & FLAG_LAST == 0);
             if shard.buffer.len() >= PIECE {
                 written = written.and_then(|()| shard.log.write(position, &shard.buffer));
                 position = shard.log.position();
@@ -192,6 +200,7 @@ impl Mapped {
             buffer: Vec::new(),
             dirty: false,
             told: false,
+            unfinished: false,
         })
     }
 
@@ -210,20 +219,25 @@ impl Mapped {
     /// Writes commit frames and syncs every log that was written to.
     fn sync(&self, disk: &Disk) -> Result<()> {
         self.unsynced.store(0, Ordering::Relaxed);
-        let mut handles = std::mem::take(&mut *lock(&self.closed));
+        let (mut handles, mut outcome) = (Vec::new(), Ok(()));
         for slot in &self.shards {
             let mut slot = lock(slot);
             let Some(shard) = slot.as_mut().filter(|shard| shard.dirty) else { continue };
             shard.buffer.clear();
             let position = shard.log.position();
             shard.log.push_commit(&mut shard.buffer);
-            shard.dirty = false;
-            if shard.log.write(position, &shard.buffer).is_err() {
+            if let Err(error) = shard.log.write(position, &shard.buffer) {
+                // Nothing may follow what is not whole.
                 shard.log.give_up();
+                self.retire(disk, &mut slot);
+                outcome = Err(error);
+                continue;
             }
+            shard.dirty = false;
             handles.push((Arc::clone(&shard.handle), shard.log.number()));
         }
-        let mut outcome = Ok(());
+        // After the shards: a log that is closed while they are looked at is among these.
+        handles.append(&mut lock(&self.closed));
         for (handle, number) in handles {
             if let Err(error) = lock(&handle).sync() {
                 self.suspect(disk, number);
@@ -270,5 +284,62 @@ impl EventStore {
         disk.mapped.refused.store(false, Ordering::Relaxed);
         disk.mapped.caught_up(durable);
         Ok(durable)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::super::super::shard::of_this_thread;
+    use super::super::tests::{disk, files, memory, open, seqs, store_some};
+    use super::*;
+    use crate::runtime::thread;
+    use crate::storage::SimStorage;
+
+    #[test]
+    fn a_sync_covers_logs_that_are_closed_while_it_looks_at_the_others() {
+        let storage = SimStorage::new(1);
+        let store = Arc::new(open(&storage, files(Durability::CrashSafe), memory(2)));
+        let mapped = &disk(&store).mapped;
+        let [first, second] = &*mapped.shards else { panic!("two shards") };
+        while lock(second).is_none() {
+            let store = Arc::clone(&store);
+            // Threads are dealt out to the shards in turn.
+            let append = move || {
+                if of_this_thread(2) == 1 {
+                    store_some(&store, 0..3);
+                }
+            };
+            thread::spawn("test-append", append).unwrap().join().unwrap();
+        }
+        let held = lock(first);
+        let (done, synced) = channel();
+        let syncing = Arc::clone(&store);
+        let round = thread::spawn("test-sync", move || done.send(syncing.sync_now()).unwrap()).unwrap();
+        // It comes to the first shard meanwhile, and waits; if not, this is no less true.
+        for _ in 0..10_000 {
+            std::thread::yield_now();
+        }
+        mapped.retire(disk(&store), &mut lock(second));
+        drop(held);
+        synced.recv().unwrap().unwrap();
+        round.join().unwrap();
+        let left = storage.fork();
+        left.crash();
+        assert_eq!(seqs(&open(&left, files(Durability::CrashSafe), memory(2))), [1, 2, 3]);
+    }
+
+    #[test]
+    fn what_is_unlogged_stays_so_until_all_below_is_safe() {
+        let mapped = Mapped::new(1);
+        mapped.note_unlogged(50, 60);
+        mapped.caught_up(55);
+        assert_eq!(mapped.unlogged_from(), 55);
+        mapped.note_unlogged(100, 100);
+        mapped.caught_up(70);
+        assert!((70..=100).contains(&mapped.unlogged_from()));
+        mapped.caught_up(101);
+        assert_eq!(mapped.unlogged_from(), u64::MAX);
     }
 }

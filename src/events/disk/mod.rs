@@ -29,6 +29,8 @@ mod recover;
 mod seal;
 mod status;
 mod sync;
+#[cfg(all(test, not(loom)))]
+mod tests;
 mod worker;
 
 use std::path::PathBuf;
@@ -209,15 +211,12 @@ impl Disk {
 
     /// Notes events of a sealed segment that cannot be read.
     fn note_damage(&self, sealed: &Sealed, segment: &Segment) {
-        let mut gaps = self.gaps.load().as_ref().clone();
+        let mut found = Vec::new();
         let mut expected = sealed.row.first_seq;
         let mut note = |from: u64, to: u64| {
             if from < to {
-                gaps.push(Missing {
-                    first_seq: from,
-                    last_seq: to - 1,
-                    reason: recover::MissingReason::Damage,
-                });
+                let reason = recover::MissingReason::Damage;
+                found.push(Missing { first_seq: from, last_seq: to - 1, reason });
             }
         };
         for index in 0..segment.committed() {
@@ -226,8 +225,13 @@ impl Disk {
             expected = record.seq() + 1;
         }
         note(expected, sealed.row.last_seq + 1);
-        recover::bound(&mut gaps);
-        self.gaps.store(Arc::new(gaps));
+        // Two segments may be found to be damaged at once.
+        self.gaps.rcu(|gaps| {
+            let mut gaps = Vec::clone(gaps);
+            gaps.extend_from_slice(&found);
+            recover::bound(&mut gaps);
+            gaps
+        });
     }
 
     /// Writes the manifest. The caller holds the state and has changed it; on failure it is to be changed back.

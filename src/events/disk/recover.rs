@@ -476,8 +476,13 @@ impl Recovered {
                 let rot = rotten.iter().any(|(after, before)| *after < *seq && expected <= *before);
                 let reason = if rot { MissingReason::Damage } else { MissingReason::Crash };
                 let gap = Missing { first_seq: expected, last_seq: *seq - 1, reason };
-                self.newly_lost += gap.events();
-                gaps.push(gap);
+                // One that a manifest has already, of a log that is not sealed yet, is in its books.
+                let known =
+                    |row: &MissingRange| row.first_seq <= gap.first_seq && gap.last_seq <= row.last_seq;
+                if !self.manifest.gaps.iter().any(known) {
+                    self.newly_lost += gap.events();
+                    gaps.push(gap);
+                }
             }
             expected = *seq + 1;
         }

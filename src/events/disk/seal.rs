@@ -18,7 +18,7 @@ use super::gather::Places;
 use super::manifest::{Manifest, Prune, SegmentRow, identity};
 use super::recover::ConfigPast;
 use crate::error::Result;
-use crate::runtime::sync::{MutexGuard, Ordering, lock, try_lock};
+use crate::runtime::sync::{Ordering, lock, try_lock};
 use crate::storage::write_atomically_with;
 
 /// Where sealing stands.
@@ -72,6 +72,7 @@ impl EventStore {
             let to = self.frontier.settled();
             let from = disk.sealed();
             if to <= from || (!all && !self.is_due(disk, from, to)) {
+                disk.remove_buried();
                 return Ok(written);
             }
             if let Err(error) = self.seal_one(disk, &mut sealer, to) {
@@ -106,15 +107,21 @@ impl EventStore {
             let small = segments.last().filter(|last| is_small(&last.row));
             (state.next_file, small.cloned())
         };
-        let filled = self.write_segment(disk, sealer, to, file, small.as_deref());
-        let filled = match filled {
-            Ok(filled) => filled,
-            Err(error) => {
-                let _ = disk.storage.remove(&disk.directory.join(SegmentRow::name(file, disk.sealed())));
+        let mut small = small;
+        let filled = loop {
+            let filled = self.write_segment(disk, sealer, to, file, small.as_deref());
+            let Err(error) = filled else { break filled? };
+            let first_seq = small.as_ref().map_or(disk.sealed(), |small| small.row.first_seq);
+            // If it stays, the next opening removes it.
+            let _ = disk.storage.remove(&disk.directory.join(SegmentRow::name(file, first_seq)));
+            sealer.places = Places::new(self.shards.len(), disk.sealed());
+            // A small segment that cannot be read, or not whole, stays as it is: what could not be read now may be
+            // readable later, and new events do not wait for that.
+            if small.take().is_none() {
                 return Err(error);
             }
         };
-        self.publish(disk, sealer, filled, file, small.as_deref())
+        self.publish(disk, sealer, filled, file, small.as_ref())
     }
 
     fn write_segment(
@@ -167,7 +174,7 @@ impl EventStore {
         sealer: &mut Sealer,
         filled: Filled,
         file: u64,
-        small: Option<&Sealed>,
+        small: Option<&Arc<Sealed>>,
     ) -> Result<()> {
         let Filled { mut row, to, events, config } = filled;
         let mut state = lock(&disk.state);
@@ -208,15 +215,19 @@ impl EventStore {
         disk.archive.replace(list);
         disk.sealed.store(to, Ordering::Release);
         self.retention.sealed(to);
+        if let Some(small) = small.filter(|small| small.row.first_seq < disk.hot()) {
+            // Its events had left memory, so those that follow in the same file leave it too: what is in memory never
+            // begins within a segment.
+            disk.hot.store(to, Ordering::Release);
+            self.retention.demote(to, (small.live(), row.live), &self.shards, &self.frontier);
+        }
         drop(state);
         disk.seals.fetch_add(1, Ordering::Relaxed);
         disk.sync.raise(to);
         disk.news.tell();
         disk.mapped.caught_up(to);
         disk.logs.recycle(to);
-        if let Some(small) = small {
-            small.remove_unread(disk);
-        }
+        disk.archive.bury(small.cloned());
         if empty {
             // No manifest names it: if it stays, the next opening removes it.
             let _ = disk.storage.remove(&disk.directory.join(row.file_name()));
@@ -226,6 +237,7 @@ impl EventStore {
 
     /// What the manifest says beside segments: counters as they are now.
     pub(crate) fn note_state(&self, disk: &Disk, state: &mut Manifest) {
+        self.account_damage();
         let books = self.retention.settle(&self.shards, &self.frontier);
         state.next_log = disk.logs.next_number();
         state.log_floor = disk.logs.floor(state.sealed_seq);
@@ -241,7 +253,7 @@ impl EventStore {
 
     /// No event below it can be seen, in memory or in files.
     pub(crate) fn store_low(&self, disk: &Disk) -> u64 {
-        let bound = self.retention.max_events();
+        let bound = self.retention.positions();
         disk.archive.low().max(self.frontier.next().saturating_sub(bound))
     }
 
@@ -262,15 +274,16 @@ impl EventStore {
 
     /// Lets memory go of the events of its oldest sealed segment; `false` if none is sealed.
     pub(crate) fn demote_one(&self, disk: &Disk) -> bool {
-        self.demote_next(disk, lock(&disk.state))
+        let state = lock(&disk.state);
+        self.demote_next(disk, &state)
     }
 
-    /// As [`EventStore::demote_one`], but `false` also while somebody is at the files.
+    /// The same for one who may not wait: `false` also while somebody else changes what is in files.
     pub(crate) fn try_demote_one(&self, disk: &Disk) -> bool {
-        try_lock(&disk.state).is_some_and(|state| self.demote_next(disk, state))
+        try_lock(&disk.state).is_some_and(|state| self.demote_next(disk, &state))
     }
 
-    fn demote_next(&self, disk: &Disk, state: MutexGuard<'_, Manifest>) -> bool {
+    fn demote_next(&self, disk: &Disk, _state: &Manifest) -> bool {
         let hot = disk.hot();
         let segments = disk.archive.segments();
         let Some(next) = segments.iter().find(|sealed| sealed.row.last_seq >= hot) else {
@@ -279,8 +292,10 @@ impl EventStore {
         };
         let mark = next.row.last_seq + 1;
         disk.hot.store(mark, Ordering::Release);
-        self.retention.demote(mark, &self.shards, &self.frontier);
-        drop(state);
+        // What is known to be damaged leaves with the rest and is entered into the books from there.
+        let damaged = next.take_owed();
+        self.retention.demote(mark, (0, next.live() + damaged), &self.shards, &self.frontier);
+        disk.damaged.fetch_add(damaged, Ordering::AcqRel);
         true
     }
 }

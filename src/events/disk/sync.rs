@@ -11,6 +11,7 @@
 //!   from memory, to another one (`Places` start again at `durable`), and only then acknowledged;
 //! - nothing below `durable` is ever written again, so a log that was given up holds nothing that is needed.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::super::durability::{Durability, Level};
@@ -276,7 +277,7 @@ impl EventStore {
             }
         }
         for (then, outcome) in calls {
-            then(outcome);
+            call(then, outcome);
         }
     }
 
@@ -290,11 +291,11 @@ impl EventStore {
             } else {
                 Err(Error::new(Code::Closing, "the store was closed before the event was durable"))
             };
-            (waiter.then)(outcome);
+            call(waiter.then, outcome);
         }
         let waiting = std::mem::take(&mut *lock(&disk.room));
         for then in waiting {
-            then(Err(Error::new(Code::Closing, "the store was closed before there was room")));
+            call(then, Err(Error::new(Code::Closing, "the store was closed before there was room")));
         }
     }
 
@@ -415,6 +416,11 @@ impl Drop for Led<'_> {
             self.disk.news.tell();
         }
     }
+}
+
+/// Calls one who waited. A panic of the host's is the host's: the hook has reported it, and the others are called.
+pub(super) fn call(then: WhenSafe, outcome: Result<()>) {
+    let _ = catch_unwind(AssertUnwindSafe(|| then(outcome)));
 }
 
 fn not_durable(cause: &Error) -> Error {

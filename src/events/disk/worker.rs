@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::super::durability::{Durability, Level};
 use super::super::store::EventStore;
 use super::Disk;
+use super::sync::call;
 use crate::error::Result;
 use crate::runtime::deadline::Deadline;
 use crate::runtime::stop::StopToken;
@@ -89,7 +90,7 @@ impl EventStore {
             let waiting = std::mem::take(&mut *lock(&disk.room));
             let done = self.seal_files(all || !waiting.is_empty()).and_then(|_| self.tidy());
             for then in waiting {
-                then(done.clone());
+                call(then, done.clone());
             }
             all &= done.is_err();
             match &done {
@@ -104,11 +105,13 @@ impl EventStore {
     pub(crate) fn tidy(&self) -> Result<()> {
         let Some(disk) = &self.disk else { return Ok(()) };
         self.demote(disk);
-        self.clean_files(disk)
+        let cleaned = self.clean_files(disk);
+        disk.remove_buried();
+        cleaned
     }
 
     /// Logs for those who may not wait for one to be made. A disk that has no room shows at the next write.
-    fn make_logs_ready(&self, disk: &Disk) {
+    pub(super) fn make_logs_ready(&self, disk: &Disk) {
         if disk.check_writable().is_ok() {
             let spares = if disk.mode.maps() { self.shards.len().min(2) } else { 1 };
             // A log begins at or below everything that may go to it: what was stored already may, until it is durable.
