@@ -15,7 +15,10 @@ PROGRAM_LOG_PATTERN := ([a-z0-9][a-z0-9+.-]+):(amd64|arm64|all|i386)
 # promtool is unpacked there by scripts/need.sh, because the package that has it starts a server.
 export PATH := $(CURDIR)/build/tools/usr/bin:$(PATH)
 
-.PHONY: help setup deps build header test test-rust test-models test-c test-elixir test-long lint \
+CRASH_STATES ?= 100000
+CRASH_KILLS ?= 200
+
+.PHONY: help setup deps build header test test-rust test-crash test-models test-c test-elixir test-long lint \
         demo demo-c demo-elixir bench bench-config bench-telemetry bench-events bench-disk bench-tails bench-ffi \
         bench-elixir bench-peers bench-library bench-docs clean
 
@@ -40,6 +43,11 @@ test-rust: ## unit, property, contract and documentation tests of the core
 	@scripts/need.sh rust gcc promtool zstd
 	$(CARGO) test --locked --workspace
 
+test-crash: ## the store on a simulated disk that stops anywhere, and real kills; CRASH_STATES, CRASH_KILLS
+	@scripts/need.sh rust gcc
+	ESF_CRASH_STATES=$(CRASH_STATES) ESF_CRASH_KILLS=$(CRASH_KILLS) $(CARGO) test --locked --profile crash \
+	  --no-default-features --features crash-tests --test crash -- --nocapture
+
 test-models: ## the loom models of the lock-free structures: every interleaving
 	@scripts/need.sh rust gcc
 	RUSTFLAGS="--cfg loom" CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
@@ -58,6 +66,7 @@ test-elixir: ## the Elixir binding: format, warnings, tests, dialyzer
 test-long: setup ## the same properties and models, searched much further
 	PROPTEST_CASES=20000 $(CARGO) test --locked --release --workspace
 	$(CARGO) test --locked --release --lib events::file::tests::every_bit -- --ignored --nocapture
+	$(MAKE) --no-print-directory test-crash CRASH_STATES=1000000 CRASH_KILLS=2000
 	$(MAKE) --no-print-directory test-models LOOM_MAX_PREEMPTIONS=4
 	$(CARGO) clippy --locked --quiet --package foundation-benches --features peers --all-targets -- -D warnings
 	$(MAKE) --no-print-directory bench BENCH=--quick

@@ -22,6 +22,8 @@ tracked() { # files of these patterns that git has or would take, and that are t
 
 check "cargo fmt" cargo fmt --all --check
 check "cargo clippy" cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
+check "cargo clippy of the crash tests" \
+    cargo clippy --locked --quiet --features crash-tests --test crash -- -D warnings
 check "cargo clippy without the C ABI" cargo clippy --locked --quiet --no-default-features --lib -- -D warnings
 # Crates that are workspaces of their own.
 for manifest in native/*/Cargo.toml; do

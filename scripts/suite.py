@@ -22,6 +22,7 @@ LOGS = os.path.join(ROOT, "build", "suite")
 STEPS = [
     ("lint", False, 1800),
     ("test-rust", True, 1800),
+    ("test-crash", True, 1800),
     ("test-models", True, 1800),
     ("test-c", True, 1800),
     ("test-elixir", True, 1800),

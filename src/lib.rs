@@ -20,6 +20,10 @@ pub mod foundation;
 pub mod handles;
 pub mod options;
 mod own_metrics;
+#[cfg(not(feature = "crash-tests"))]
+mod planted;
+#[cfg(feature = "crash-tests")]
+pub mod planted;
 pub mod runtime;
 pub mod storage;
 pub mod telemetry;

@@ -215,6 +215,12 @@ impl EventStore {
         Ok(receipt)
     }
 
+    /// Stores a change of configuration, as an instance does.
+    #[cfg(feature = "crash-tests")]
+    pub fn append_change(&self, event: &NewEvent<'_>) -> Result<Receipt> {
+        self.append_reserved(event)
+    }
+
     /// Stores what must not be lost to a strategy: changes of configuration.
     pub(crate) fn append_reserved(&self, event: &NewEvent<'_>) -> Result<Receipt> {
         self.append_in(Manner::Reserved, event)

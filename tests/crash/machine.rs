@@ -143,8 +143,8 @@ pub trait Subject: Sync {
 pub struct Plan {
     /// The seeds of workloads start here.
     pub first_seed: u64,
-    /// About so many states are enough.
-    pub states: u64,
+    /// So many distinct disks are enough.
+    pub states: usize,
     /// How often the power fails at each moment, drawn and enumerated.
     pub crashes: u64,
     pub outcomes: u64,
@@ -156,14 +156,14 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// As many states as `ESF_CRASH_STATES` says, or a few.
-    pub fn from_environment() -> Self {
+    /// As many states as this share, in percent, of what `ESF_CRASH_STATES` says, or a few.
+    pub fn share(percent: usize) -> Self {
         let states = std::env::var("ESF_CRASH_STATES").ok().and_then(|states| states.parse().ok());
         Self {
             first_seed: 1,
-            states: states.unwrap_or(500),
-            crashes: 4,
-            outcomes: 2,
+            states: states.unwrap_or(500) * percent / 100,
+            crashes: 5,
+            outcomes: 3,
             again_every: 9,
             again_moments: 4,
             until_failure: false,
@@ -177,7 +177,7 @@ pub struct Report {
     /// States that were recovered and checked: no disk twice at the same moment of a workload.
     pub checked: u64,
     /// Disks among them that differ in a name or a byte from all others.
-    pub distinct: HashSet<u64>,
+    pub distinct: usize,
     /// Of the checked states, those of recoveries that were stopped.
     pub twice: u64,
     /// Runs of the workload, and operations in them.
@@ -192,7 +192,6 @@ impl Report {
         self.twice += other.twice;
         self.workloads += other.workloads;
         self.operations += other.operations;
-        self.distinct.extend(other.distinct);
         self.failures.extend(other.failures);
     }
 
@@ -201,11 +200,7 @@ impl Report {
         eprintln!(
             "{name}: {} states checked, {} of them distinct disks, {} after a stopped recovery, \
              from {} workloads of {} operations",
-            self.checked,
-            self.distinct.len(),
-            self.twice,
-            self.workloads,
-            self.operations
+            self.checked, self.distinct, self.twice, self.workloads, self.operations
         );
         let lines =
             self.failures.iter().map(|(place, broken)| format!("ESF_CRASH_REPLAY={place}  {broken}\n"));
@@ -224,10 +219,10 @@ pub fn explore<S: Subject>(subject: &S, plan: Plan) -> Report {
         }
         return report;
     }
-    let (seed, states) = (AtomicU64::new(plan.first_seed), AtomicU64::new(0));
+    let (seed, known) = (AtomicU64::new(plan.first_seed), Known::default());
     let total = Mutex::new(Report::default());
     let enough = || {
-        states.load(Ordering::Relaxed) >= plan.states
+        known.count() >= plan.states
             || total.lock().unwrap().failures.len() >= if plan.until_failure { 1 } else { MAX_FAILURES }
     };
     std::thread::scope(|scope| {
@@ -235,24 +230,39 @@ pub fn explore<S: Subject>(subject: &S, plan: Plan) -> Report {
             scope.spawn(|| {
                 while !enough() {
                     let workload = seed.fetch_add(1, Ordering::Relaxed);
-                    let report = one_workload(subject, plan, workload, &states);
+                    let report = one_workload(subject, plan, workload, &known);
                     total.lock().unwrap().add(report);
                 }
             });
         }
     });
-    total.into_inner().unwrap()
+    Report { distinct: known.count(), ..total.into_inner().unwrap() }
+}
+
+/// The disks that there were, by fingerprint.
+#[derive(Default)]
+struct Known(Mutex<HashSet<u64>>);
+
+impl Known {
+    fn add(&self, disk: &SimStorage) {
+        let fingerprint = disk.fingerprint();
+        self.0.lock().unwrap().insert(fingerprint);
+    }
+
+    fn count(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
 }
 
 /// Every moment of one workload.
-fn one_workload<S: Subject>(subject: &S, plan: Plan, workload: u64, states: &AtomicU64) -> Report {
+fn one_workload<S: Subject>(subject: &S, plan: Plan, workload: u64, known: &Known) -> Report {
     let disk = SimStorage::new(workload);
     disk.record();
     let story = subject.run(workload, &disk);
     let moments = disk.recording();
     let mut report = Report { workloads: 1, operations: moments.len() as u64, ..Report::default() };
     for moment in &moments {
-        if states.load(Ordering::Relaxed) >= plan.states || report.failures.len() >= MAX_FAILURES {
+        if known.count() >= plan.states || report.failures.len() >= MAX_FAILURES {
             break;
         }
         let operations = moment.operations();
@@ -263,17 +273,15 @@ fn one_workload<S: Subject>(subject: &S, plan: Plan, workload: u64, states: &Ato
         // Spread over all outcomes: neighbouring moments look at different ones.
         let enumerated = (0..plan.outcomes)
             .map(|n| Stop::Outcome(number(n).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17) % outcomes));
-        let mut seen = HashSet::new();
+        let mut here = HashSet::new();
         for stop in kills.into_iter().chain(crashes).chain(enumerated) {
             let disk = stop.apply(moment);
-            if !seen.insert((disk.fingerprint(), stop.loss() == Loss::Power)) {
+            if !here.insert((disk.fingerprint(), stop.loss() == Loss::Power)) {
                 continue;
             }
             let place = Place { workload, first: At { operations, stop }, second: None };
             let again = report.checked.is_multiple_of(plan.again_every).then_some(plan.again_moments);
-            let before = report.checked;
-            one_state(subject, &story, &disk, place, again, &mut report);
-            states.fetch_add(report.checked - before, Ordering::Relaxed);
+            one_state(subject, &story, &disk, place, again, &mut report, known);
         }
     }
     report
@@ -286,9 +294,10 @@ fn one_state<S: Subject>(
     place: Place,
     again: Option<u64>,
     report: &mut Report,
+    known: &Known,
 ) {
     report.checked += 1;
-    report.distinct.insert(disk.fingerprint());
+    known.add(disk);
     if again.is_some() {
         disk.record();
     }
@@ -313,7 +322,7 @@ fn one_state<S: Subject>(
         let disk = stop.apply(moment);
         report.checked += 1;
         report.twice += 1;
-        report.distinct.insert(disk.fingerprint());
+        known.add(&disk);
         let checked = guarded(|| subject.recover(&went_on, second.operations, stop.loss(), &disk));
         if let Err(broken) = checked {
             report.failures.push((place, broken));

@@ -38,6 +38,9 @@ pub struct Span {
 }
 
 impl Span {
+    /// Before this disk.
+    pub const PAST: Self = Self { began: 0, ended: 0 };
+
     /// Does something and notes when.
     pub fn of<T>(disk: &SimStorage, work: impl FnOnce() -> T) -> (Self, T) {
         let began = disk.operations() + 1;
@@ -126,6 +129,10 @@ pub struct Story {
     pub appends: Vec<Append>,
     pub watermarks: Vec<Watermark>,
     pub prunes: Vec<Prune>,
+    /// Values that recoveries before found in force; each change has a larger one than those before it.
+    configs: Vec<Option<u64>>,
+    /// The last value that was said to be safe from a loss of power.
+    config_safe: Option<u64>,
     /// What workload it is, for whoever recovers.
     pub workload: u64,
 }
@@ -142,6 +149,11 @@ pub struct Found {
 }
 
 impl Story {
+    /// Nothing was done yet.
+    pub fn new(workload: u64) -> Self {
+        Self { workload, ..Self::default() }
+    }
+
     /// The largest number that an event was known by.
     pub fn last_number(&self) -> u64 {
         let events = self.appends.iter().flat_map(|append| &append.events);
@@ -207,15 +219,27 @@ impl Story {
             return Err(format!("P3: seq {seq} is there and a gap says it is missing"));
         }
 
-        // The value in force is that of the last change that is there, pruned or not.
-        let changes = || begun().filter_map(|append| Some((append, append.config?)));
-        let survived = changes().filter(|(append, _)| {
-            append.events.iter().any(|(seq, tag)| there.contains(seq) || may_be_gone(*tag))
-        });
-        let survived: Vec<u64> = survived.map(|(_, value)| value).collect();
-        if found.config != survived.last().copied() && changes().next().is_some() {
+        // The value in force is that of the last change that is there; one that was pruned may have been.
+        let mut allowed = self.configs.clone();
+        if allowed.is_empty() {
+            allowed.push(None);
+        }
+        let mut floor = self.config_safe;
+        allowed.extend(floor.map(Some));
+        for (append, value) in begun().filter_map(|append| Some((append, append.config?))) {
+            let promised = append.span.done(moment) && append.safe.survives(loss);
+            let certain = append.events.iter().any(|(seq, _)| there.contains(seq) || *seq < safe_below);
+            let perhaps = append.events.iter().any(|(_, tag)| may_be_gone(*tag));
+            if certain || promised {
+                floor = floor.max(Some(value));
+            }
+            if certain || promised || perhaps {
+                allowed.push(Some(value));
+            }
+        }
+        if found.config < floor || !allowed.contains(&found.config) {
             return Err(format!(
-                "P8: the value is {:?}, the changes that are there say {survived:?}",
+                "P8: the value is {:?}, at least {floor:?} is there, of {allowed:?}",
                 found.config
             ));
         }
@@ -227,19 +251,25 @@ impl Story {
     /// what it would find, and another one may find otherwise.
     pub fn after(&self, moment: Moment, loss: Loss, found: &Found, opened: u64) -> Self {
         let there: BTreeSet<u64> = found.events.iter().map(|(seq, _)| *seq).collect();
-        let past = Span { began: 0, ended: 0 };
         let appends = self.appends.iter().filter(|append| append.may_be_there(moment)).map(|append| {
             let found = append.events.iter().any(|(seq, _)| there.contains(seq));
             // A recovery promises nothing by itself: what it says is safe is a watermark of its own.
             let safe = if found && append.span.done(moment) { append.safe } else { Safe::Memory };
             let gone = if found { None } else { Some(opened) };
-            Append { span: past, events: append.events.clone(), safe, config: append.config, gone }
+            Append { span: Span::PAST, events: append.events.clone(), safe, config: append.config, gone }
         });
         // One that was stopped may be done, and nobody was told so.
         let prunes = self.prunes.iter().filter(|prune| prune.span.begun(moment)).map(|prune| {
             let ended = if prune.span.done(moment) { 0 } else { u64::MAX };
             Prune { span: Span { began: 0, ended }, ..*prune }
         });
+        let below = self.watermarks.iter().filter(|mark| mark.at <= moment.done && mark.safe == Safe::Power);
+        let below = below.map(|mark| mark.below).max().unwrap_or(0);
+        let config_safe = self.appends.iter().filter(|append| {
+            let promised = append.span.done(moment) && append.safe == Safe::Power;
+            append.may_be_there(moment) && (promised || append.events.iter().any(|(seq, _)| *seq < below))
+        });
+        let config_safe = config_safe.filter_map(|append| append.config).max();
         // The places of what is lost are given to others, of which nothing was said yet.
         let next = found.events.last().map_or(0, |(seq, _)| seq + 1);
         let watermarks =
@@ -250,6 +280,8 @@ impl Story {
                 .map(|mark| Watermark { at: 0, below: mark.below.min(next), ..*mark })
                 .collect(),
             prunes: prunes.collect(),
+            configs: self.configs.iter().copied().chain([None, found.config]).collect(),
+            config_safe: self.config_safe.max(config_safe),
             workload: self.workload,
         }
     }

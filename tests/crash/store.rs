@@ -13,6 +13,7 @@ use elixirscope_foundation::events::{
     Compression, DiskOptions, Durability, Encoding, EventStore, EventStoreOptions, EventView, Level,
     NewEvent, Order, Query, Receipt, Recovered,
 };
+use elixirscope_foundation::planted::{self, Mistake};
 use elixirscope_foundation::runtime::clock::{AnchoredClock, SimClock};
 use elixirscope_foundation::storage::{Fault, Operation, SimStorage, Storage};
 
@@ -21,7 +22,19 @@ use crate::machine::{Loss, Subject};
 use crate::promises::{Append, Found, Moment, Prune, Safe, Span, Story, Watermark};
 
 const EIO: i32 = 5;
+const EMFILE: i32 = 24;
 const ENOSPC: i32 = 28;
+/// What may fail while a workload is at it.
+const FAULTS: [(Operation, i32); 8] = [
+    (Operation::Sync, EIO),
+    (Operation::Write, EIO),
+    (Operation::Write, ENOSPC),
+    (Operation::Allocate, ENOSPC),
+    (Operation::SyncDir, EIO),
+    (Operation::Rename, EIO),
+    (Operation::Create, EMFILE),
+    (Operation::Open, EMFILE),
+];
 const MINUTE: Duration = Duration::from_mins(1);
 
 /// A store, or one with a mistake.
@@ -30,6 +43,8 @@ pub struct Store {
     pub forgets: Forgets,
     /// Whether some workloads meet disks that fail.
     pub faults: bool,
+    /// What the library does wrong.
+    pub mistake: Option<Mistake>,
 }
 
 /// What a workload of a seed is like.
@@ -58,6 +73,9 @@ impl Manner {
     }
 }
 
+/// What changes of configuration change: its value is the number of the last change.
+const SETTING: &str = "dev.setting";
+
 /// An open store and what is noted about it.
 struct Running<'a> {
     disk: &'a SimStorage,
@@ -70,11 +88,18 @@ fn directory() -> &'static Path {
     Path::new("/var/store")
 }
 
+/// Events with a multiple of this number are changes of configuration, and only those.
+const CHANGES: u64 = 16;
+
 /// The same numbers for the same seed.
-struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -83,7 +108,7 @@ impl Dice {
     }
 }
 
-fn data(number: u64) -> Vec<u8> {
+pub fn data(number: u64) -> Vec<u8> {
     let mut dice = Dice(number);
     let length = match dice.roll(16) {
         0 => 0,
@@ -111,6 +136,16 @@ struct Texts {
 
 impl Texts {
     fn new(number: u64) -> Self {
+        // Two kinds of events by their numbers, so that a reader knows which one it has.
+        if number.is_multiple_of(CHANGES) {
+            let change = serde_json::json!({"path": SETTING, "new_value": number, "version": number});
+            return Self {
+                kind: "config_updated".to_owned(),
+                node: String::new(),
+                correlation: b"config".to_vec(),
+                data: change.to_string().into_bytes(),
+            };
+        }
         Self {
             kind: format!("type_{}", number % 5),
             node: format!("node{}", number % 3),
@@ -149,21 +184,24 @@ fn safe(level: u32) -> Safe {
     }
 }
 
-fn open(disk: &SimStorage, manner: Manner) -> Result<EventStore, Error> {
+/// Opens the store; beside it the configuration's value.
+fn open(disk: &SimStorage, manner: Manner) -> Result<(EventStore, Option<u64>), Error> {
     let storage: Arc<dyn Storage> = match manner.forgets {
         Forgets::Nothing => Arc::new(disk.clone()),
         forgets => Arc::new(Careless { disk: disk.clone(), forgets }),
     };
     let recovered = Recovered::read(storage, directory(), manner.options, "crash tests", &mut |_| ())?;
+    let config = recovered.config_value(SETTING).and_then(serde_json::Value::as_u64);
     let clock = AnchoredClock::new(Arc::new(SimClock::new(1_000_000_000)), recovered.newest_time());
     let options = EventStoreOptions {
         max_events: None,
-        shards: Some(1),
+        shards: Some(2),
         segment_events: Some(64),
         segment_bytes: Some(32 << 10),
         ..EventStoreOptions::default()
     };
-    EventStore::open_recovered(options, clock, Arc::new(AtomicU64::new(0)), recovered)
+    let store = EventStore::open_recovered(options, clock, Arc::new(AtomicU64::new(0)), recovered)?;
+    Ok((store, config))
 }
 
 /// Everything that the store holds, each event compared with what its number says.
@@ -187,6 +225,7 @@ fn find(store: &EventStore) -> Result<Found, String> {
 impl Running<'_> {
     fn number(&mut self) -> u64 {
         self.next += 1;
+        self.next += u64::from(self.next.is_multiple_of(CHANGES));
         self.next
     }
 
@@ -198,7 +237,7 @@ impl Running<'_> {
 
     /// An append that failed may have stored its events all the same.
     fn note_failed(&mut self, span: Span, error: &Error, numbers: &[u64]) {
-        assert!(matches!(error.code(), Code::IoError | Code::NoSpace), "{error}");
+        assert!(matches!(error.code(), Code::IoError | Code::NoSpace | Code::ResourceExhausted), "{error}");
         let range = numbers.first().zip(numbers.last()).map(|(first, last)| (*first as i64, *last as i64));
         let query = Query { time_range: range, ..Query::default() };
         let mut cursor = self.store.query(&query).unwrap();
@@ -233,6 +272,23 @@ impl Running<'_> {
         }
     }
 
+    fn change(&mut self) {
+        self.next = (self.next / CHANGES + 1) * CHANGES;
+        let (number, texts) = (self.next, Texts::new(self.next));
+        let (span, answer) = Span::of(self.disk, || self.store.append_change(&texts.event(number)));
+        match answer {
+            Ok(receipt) => self.note(span, &[receipt], &[number]),
+            Err(error) => self.note_failed(span, &error, &[number]),
+        }
+        if let Some(append) =
+            self.story.appends.last_mut().filter(|append| append.events == [(append.events[0].0, number)])
+        {
+            append.config = Some(number);
+        }
+        // An instance answers its caller when the change is durable.
+        self.sync();
+    }
+
     fn sync(&mut self) {
         let last = self.store.stats().frontier - 1;
         if self.store.wait_durable(last, Level::Durable, MINUTE).is_ok() {
@@ -258,13 +314,15 @@ impl Running<'_> {
     }
 
     fn step(&mut self, dice: &mut Dice) {
-        match dice.roll(20) {
+        planted::append_to(Some(dice.roll(2) as usize));
+        match dice.roll(21) {
             0..=7 => self.append(None),
             8..=11 => {
                 let count = 2 + dice.roll(9);
                 self.append_batch(count);
             }
             12 => self.append(Some(Level::Durable)),
+            19 => self.change(),
             13 | 14 => self.sync(),
             // Sealing fails where the disk does, and is tried again.
             15 | 16 => drop(self.store.seal_files(false)),
@@ -283,16 +341,15 @@ impl Subject for Store {
     type Story = Story;
 
     fn run(&self, seed: u64, disk: &SimStorage) -> Story {
+        planted::make(self.mistake);
         let manner = Manner::new(*self, seed);
         let mut dice = Dice(seed);
-        let story = Story { workload: seed, ..Story::default() };
-        let opened = open(disk, manner).unwrap();
+        let story = Story::new(seed);
+        let (opened, _) = open(disk, manner).unwrap();
         let mut running = Running { disk, store: opened, story, next: 0 };
         for _ in 0..2 + dice.roll(2) {
             if self.faults && dice.roll(2) == 0 {
-                let operation = [Operation::Sync, Operation::Write, Operation::Allocate, Operation::SyncDir];
-                let operation = operation[dice.roll(4) as usize];
-                let errno = if operation == Operation::Allocate { ENOSPC } else { EIO };
+                let (operation, errno) = FAULTS[dice.roll(FAULTS.len() as u64) as usize];
                 disk.inject(Fault::new(operation, errno).after(dice.roll(8)).times(1 + dice.roll(2)));
             }
             for _ in 0..6 + dice.roll(10) {
@@ -306,7 +363,7 @@ impl Subject for Store {
             }
             let Running { story, next, store: closed, .. } = running;
             drop(closed);
-            let again = open(disk, manner).unwrap_or_else(|error| panic!("workload {seed}: {error}"));
+            let (again, _) = open(disk, manner).unwrap_or_else(|error| panic!("workload {seed}: {error}"));
             running = Running { disk, store: again, story, next };
             running.watch();
         }
@@ -321,11 +378,12 @@ impl Subject for Store {
         loss: Loss,
         disk: &SimStorage,
     ) -> Result<Story, String> {
+        planted::make(self.mistake);
         let (manner, moment) = (Manner::new(*self, story.workload), Moment::stopped(operations, loss));
         let open = || open(disk, manner).map_err(|error| format!("P5: {error}"));
-        let reopened = open()?;
+        let (reopened, config) = open()?;
         let opened = disk.operations();
-        let found = find(&reopened)?;
+        let found = Found { config, ..find(&reopened)? };
         story.check(moment, loss, &found).map_err(|broken| {
             let report = reopened.disk_stats().map(|stats| stats.recovery);
             format!("{broken}; found {:?}, {report:?}", found.events)
@@ -342,15 +400,16 @@ impl Subject for Store {
             running.step(&mut dice);
         }
         let now = |disk: &SimStorage| Moment::running(disk.operations());
-        let there = find(&running.store)?;
-        running
-            .story
-            .check(now(disk), Loss::Process, &there)
-            .map_err(|broken| format!("{broken}, without another stop"))?;
         let Running { story: after, store, .. } = running;
+        let there = find(&store)?;
         drop(store);
+        let (reopened, config) = open()?;
+        let again = Found { config, ..find(&reopened)? };
+        if there.events != again.events {
+            return Err(format!("P1: {:?} were there, {:?} after opening again", there.events, again.events));
+        }
         after
-            .check(now(disk), Loss::Process, &find(&open()?)?)
+            .check(now(disk), Loss::Process, &again)
             .map_err(|broken| format!("{broken}, after opening once more"))?;
         Ok(after)
     }

@@ -113,7 +113,7 @@ impl Subject for Mistake {
     type Story = Story;
 
     fn run(&self, seed: u64, disk: &SimStorage) -> Story {
-        let mut story = Story { workload: seed, ..Story::default() };
+        let mut story = Story::new(seed);
         for opening in 0..3 {
             let mut toy = Toy::open(disk, *self).unwrap();
             for number in 0..(seed + opening) % 5 {
@@ -148,7 +148,7 @@ impl Subject for Mistake {
 
 #[test]
 fn a_toy_keeps_its_promises() {
-    explore(&Mistake::None, Plan::from_environment()).expect_kept("the toy");
+    explore(&Mistake::None, Plan { states: 500, ..Plan::share(0) }).expect_kept("the toy");
 }
 
 #[test]
@@ -160,8 +160,7 @@ fn a_toy_with_a_mistake_is_caught() {
         Mistake::AppendToUnclean,
         Mistake::ManifestBeforeData,
     ] {
-        let report =
-            explore(&mistake, Plan { until_failure: true, states: 20_000, ..Plan::from_environment() });
+        let report = explore(&mistake, Plan { until_failure: true, states: 20_000, ..Plan::share(100) });
         let (place, broken) = report.failures.first().unwrap_or_else(|| panic!("{mistake:?} is not caught"));
         eprintln!("{mistake:?}: caught after {} states at {place}: {broken}", report.checked);
     }

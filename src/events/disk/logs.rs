@@ -125,9 +125,21 @@ impl Logs {
         (self.made.load(Ordering::Relaxed), self.recycled.load(Ordering::Relaxed))
     }
 
-    /// A log found at opening, all of whose events are back in memory; whether its file may be used again.
-    pub(crate) fn found(&self, number: u64, last_seq: u64, path: PathBuf, reusable: bool) {
-        lock(&self.files).closed.push(Closed { number, last_seq, path, reusable });
+    /// A log found at opening, all of whose events are back in memory.
+    pub(crate) fn found(&self, number: u64, last_seq: u64, path: PathBuf) {
+        lock(&self.files).closed.push(Closed { number, last_seq, path, reusable: true });
+    }
+
+    /// Goes on in a log found at opening as if it were ours: a mistake.
+    #[cfg(feature = "crash-tests")]
+    pub(crate) fn resume(&self, number: u64, last_seq: u64, path: PathBuf, end: u64) -> Result<()> {
+        let file = self.storage.open_write(&path)?;
+        let mapping = if self.maps && file.len()? >= self.bytes { Some(file.map(self.bytes)?) } else { None };
+        let encoder = LogEncoder::resume(self.store, number, last_seq + 1, end);
+        let limit = self.bytes;
+        let log = OpenLog { number, path, file, encoder, limit, last_seq, suspect: false, mapping };
+        lock(&self.files).spare.push(log);
+        Ok(())
     }
 
     /// A file found at opening that holds nothing of use.

@@ -276,7 +276,9 @@ impl EventStore {
     /// log from memory.
     pub(crate) fn sync_mapped(&self, disk: &Disk, to: u64) -> Result<u64> {
         let synced = disk.mapped.sync(disk);
-        if synced.is_ok() && disk.mapped.unlogged_from() >= to {
+        // What came back at opening is in no log of this process.
+        let logged = disk.mapped.unlogged_from() >= to && disk.sync.durable() >= disk.recovered_to;
+        if synced.is_ok() && logged {
             return Ok(to);
         }
         let durable = self.write_log(disk, to)?;

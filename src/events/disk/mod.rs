@@ -134,6 +134,8 @@ pub(crate) struct Disk {
     pub(crate) logs: Logs,
     pub(crate) mapped: Mapped,
     pub(crate) sync: Syncing,
+    /// Events below it were there at opening.
+    recovered_to: u64,
     sealing: Mutex<Sealer>,
     state: Mutex<Manifest>,
     /// What was pruned, for segments that are read later; a copy of what the state says.

@@ -18,6 +18,8 @@ use super::seal::Sealer;
 use super::sync::Syncing;
 use super::{Disk, Recovered};
 use crate::error::Result;
+#[cfg(feature = "crash-tests")]
+use crate::planted::{self, Mistake};
 use crate::runtime::sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock};
 
 impl EventStore {
@@ -39,13 +41,18 @@ impl EventStore {
             (options.log_bytes, mode.maps()),
             recovered.next_log.max(1),
         );
-        // What was in logs and could not be synced is in memory, and goes to another log from there.
-        let synced = logs.iter().all(|log| log.synced);
-        let durable = if synced { recovered.next_seq } else { sealed };
+        // A process that was killed leaves its logs in the system's cache, and if its last sync failed, a sync that
+        // succeeds now proves nothing. So what came back from logs is durable when it is sealed or in a log of ours.
+        let recovered_to = recovered.next_seq.max(FIRST_SEQ);
+        let durable = if options.read_only { recovered_to } else { sealed.max(FIRST_SEQ) };
         if !options.read_only {
             for log in logs {
                 match log.read {
-                    Some((number, last_seq)) => files.found(number, last_seq, log.path, log.synced),
+                    #[cfg(feature = "crash-tests")]
+                    Some((number, last_seq)) if planted::made(Mistake::AppendToUnclean) => {
+                        files.resume(number, last_seq, log.path, log.end)?;
+                    }
+                    Some((number, last_seq)) => files.found(number, last_seq, log.path),
                     None => files.unused(log.path),
                 }
             }
@@ -70,7 +77,8 @@ impl EventStore {
             filters,
             logs: files,
             mapped: Mapped::new(shards),
-            sync: Syncing::new(shards, durable.max(FIRST_SEQ)),
+            sync: Syncing::new(shards, durable),
+            recovered_to,
             sealing: Mutex::new(Sealer::new(shards, sealed, recovered.sealed_config)),
             prunes: ArcSwap::from_pointee(prunes),
             gaps: ArcSwap::from_pointee(recovered.report.gaps.clone()),

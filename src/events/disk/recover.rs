@@ -241,8 +241,9 @@ pub(crate) struct FoundLog {
     pub(crate) path: PathBuf,
     /// The number and the last event of a log that was read; `None` if there is nothing of use in the file.
     pub(crate) read: Option<(u64, u64)>,
-    /// Whether what was read is known to be on the disk: a process that was killed leaves it in the system's cache.
-    pub(crate) synced: bool,
+    /// Behind its last frame.
+    #[cfg_attr(not(feature = "crash-tests"), allow(dead_code, reason = "nobody goes on there"))]
+    pub(crate) end: u64,
 }
 
 /// The files of a store that have been read: what [`super::super::EventStore::open_recovered`] opens.
@@ -401,9 +402,9 @@ impl Recovered {
         for (path, named, bytes) in todo {
             progress(Progress { done, total });
             let read = self.read_log(&path, named, &mut rotten)?;
-            let sync = || self.storage.open_write(&path)?.sync();
-            let synced = self.options.read_only || read.is_none() || sync().is_ok();
-            self.logs.push(FoundLog { path, read, synced });
+            let (read, end) =
+                read.map_or((None, 0), |(number, last_seq, end)| (Some((number, last_seq)), end));
+            self.logs.push(FoundLog { path, read, end });
             done += bytes;
         }
         progress(Progress { done, total });
@@ -423,7 +424,7 @@ impl Recovered {
         path: &Path,
         named: u64,
         rotten: &mut Vec<(u64, u64)>,
-    ) -> Result<Option<(u64, u64)>> {
+    ) -> Result<Option<(u64, u64, u64)>> {
         let file = self.storage.open_read(path)?;
         let store = self.manifest.store_id()?;
         let header = Header::read(&*file, FileKind::Log)?;
@@ -464,7 +465,7 @@ impl Recovered {
             return Ok(None);
         }
         report.logs += 1;
-        Ok(Some((number, found.last_seq)))
+        Ok(Some((number, found.last_seq, found.end)))
     }
 
     /// What is missing between the sealed events and the last one.
@@ -494,6 +495,12 @@ impl Recovered {
     /// What was changed of the configuration at run time.
     pub(crate) fn config_past(&self) -> &ConfigPast {
         &self.config
+    }
+
+    /// The value of the configuration at this path, if it was changed at run time.
+    #[cfg(feature = "crash-tests")]
+    pub fn config_value(&self, path: &str) -> Option<&Value> {
+        self.config.values.get(path)
     }
 
     /// What was found.

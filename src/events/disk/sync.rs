@@ -391,7 +391,9 @@ impl EventStore {
                 position = log.position();
                 buffer.clear();
             }
-            Ok(!(one && record.flags() & FLAG_LAST != 0))
+            // Each append has a sync of its own, but for those of a process that is gone.
+            let last = record.flags() & FLAG_LAST != 0 && record.seq() + 1 >= disk.recovered_to;
+            Ok(!(one && last))
         })?;
         log.push_commit(buffer);
         log.write(position, buffer)?;

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::events::names;
 use crate::events::options::MAX_DATA_BYTES;
 use crate::events::record;
+use crate::planted::{self, Mistake};
 use crate::storage::File;
 use std::path::Path;
 
@@ -200,7 +201,7 @@ fn event_length(head: &[u8]) -> Option<usize> {
 /// The frame that these bytes start with, if it is whole and its checksum holds.
 pub(crate) fn check(bytes: &[u8], salt: Salt) -> Option<Frame<'_>> {
     let bytes = bytes.get(..plausible(bytes)?)?;
-    (salt.checksum(bytes) == u32_at(bytes, AT_CRC))
+    (salt.checksum(bytes) == u32_at(bytes, AT_CRC) || planted::made(Mistake::ChecksumNotCompared))
         .then(|| Frame { kind: Kind::of(u64_at(bytes, AT_TAG)), bytes })
 }
 

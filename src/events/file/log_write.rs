@@ -44,6 +44,13 @@ impl LogEncoder {
         }
     }
 
+    /// An encoder that goes on at this offset of a log that another process wrote: a mistake.
+    #[cfg(feature = "crash-tests")]
+    pub(crate) fn resume(store: [u8; 16], number: u64, next_seq: u64, position: u64) -> Self {
+        let next_marker = (position / BLOCK_BYTES as u64 + 1) * BLOCK_BYTES as u64;
+        Self { position, next_marker, ..Self::new(store, number, next_seq) }
+    }
+
     /// Appends the file header: the first thing in a log, once.
     pub(crate) fn header(&mut self, out: &mut Vec<u8>) {
         let start = out.len();
