@@ -12,6 +12,7 @@ rustler::atoms! {
     crash_safe,
     durable,
     encode,
+    read,
     more,
     __struct__,
     event_module = "Elixir.ElixirScope.Foundation.Types.Event",

@@ -30,8 +30,8 @@ const BINARY: u8 = 109;
 const SMALL_BIG: u8 = 110;
 const MAP: u8 = 116;
 
-/// The longest list of bytes that the runtime writes as a string.
-const LONGEST_STRING: u32 = 0xFFFF;
+/// Longer lists of bytes are no strings to the runtime: what a budget has terms for is always below it.
+pub(crate) const LONGEST_STRING: usize = 0xFFFF;
 /// Maps of more keys are hash tables, which only the runtime walks in its order.
 const MOST_KEYS: usize = 32;
 /// How deeply the walk goes: its stack is the scheduler's.
@@ -86,6 +86,12 @@ impl Scratch {
         if self.atoms.is_empty() {
             self.atoms = vec![Atom { word: 0, len: 0, bytes: [0; ATOM_BYTES] }; ATOMS];
         }
+    }
+
+    /// Changes what is written for what another walk wrote: that goes on here, and this is kept there.
+    pub(crate) fn exchange(&mut self, bytes: &mut Vec<u8>, at: &mut usize) {
+        std::mem::swap(&mut self.bytes, bytes);
+        std::mem::swap(&mut self.at, at);
     }
 
     /// How many bytes were written since [`Scratch::begin`].
@@ -269,7 +275,7 @@ impl Walk<'_> {
         if rest.is_empty_list() {
             if count == 0 {
                 self.scratch.at = start;
-            } else if bytes_only && count <= LONGEST_STRING {
+            } else if bytes_only {
                 self.as_string(start, count);
                 return Ok(());
             }

@@ -5,14 +5,15 @@
 //! below a millisecond; what may take longer is on the dirty ones. Messages are sent by the core's own threads
 //! only, which are none of the VM's.
 //!
-//! The files: `instance` (open, find, close), `config` and `paths`, `append` with `encode` and `words`, `texts` and
-//! `type_cache`, `events`, `query` with `conditions`, `summary`, `metrics` and `instruments`, `subscribers`, `tails`,
-//! `waits`, `tracer` with `etf`, and below them `boundary` and `terms`.
+//! The files: `instance` (open, find, close), `config` and `paths`, `append` and `batch` with `encode` and `words`,
+//! `texts` and `type_cache`, `events`, `query` with `conditions`, `summary`, `metrics` and `instruments`,
+//! `subscribers`, `tails`, `waits`, `tracer` with `etf`, and below them `boundary` and `terms`.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod append;
 mod atoms;
+mod batch;
 mod boundary;
 mod conditions;
 mod config;

@@ -153,6 +153,12 @@ impl<'a> Items<'a> {
         Some(head)
     }
 
+    /// What was not walked yet.
+    #[inline]
+    pub(crate) fn rest(&self) -> Term<'a> {
+        self.rest
+    }
+
     /// The error for what was no list, or an improper one.
     #[inline]
     pub(crate) fn end(&self) -> Result<(), Error> {

@@ -59,6 +59,24 @@ defmodule ElixirScope.Soundness.WrongTypesTest do
     assert {:ok, _} = Config.get([:ai])
   end
 
+  test "an event with any field wrong is answered alone, in a batch and in the rest of one" do
+    handle = Instance.handle()
+    calls = :counters.new(2, [])
+    batch = collected()
+
+    for {key, value} <- wrong_fields() do
+      wrong = Map.put(event(), key, value)
+      try_call(:event_append_batch, [handle, [wrong]], calls)
+      try_call(:event_append_batch_encoded, [handle, [%{wrong | data: "\x83j"}]], calls)
+      try_call(:event_batch_read, [handle, batch, [wrong]], calls)
+      assert_answer(:store, [wrong], Events.store(wrong))
+      assert_answer(:store_async, [wrong], Events.store_async(wrong))
+      assert_answer(:store_batch, [wrong], Events.store_batch([event(), wrong]))
+    end
+
+    assert :counters.get(calls, 2) > 500
+  end
+
   test "every NIF answers for a handle that is stale, foreign or none" do
     {:ok, counter} = Telemetry.counter("w.counter")
 
@@ -77,13 +95,12 @@ defmodule ElixirScope.Soundness.WrongTypesTest do
   defp bases(name, 10, handle) when name in [:event_append_encoded, :event_append_async_encoded],
     do: [[handle, :test, nil, 1, 1, node(), self(), "c", 1, "\x83j"]]
 
-  defp bases(name, 2, handle) when name in [:event_append_batch, :event_append_batch_dirty] do
-    for {key, value} <- [{:data, nil} | wrong_fields()], do: [handle, [Map.put(event(), key, value)]]
-  end
+  defp bases(:event_append_batch, 2, handle), do: [[handle, [event()]]]
+  defp bases(:event_append_batch_encoded, 2, handle), do: [[handle, [%{event() | data: "\x83j"}]]]
+  defp bases(:event_batch_read, 3, handle), do: [[handle, collected(), [event()]]]
 
-  defp bases(:event_append_batch_encoded, 2, handle) do
-    for {key, value} <- [{:data, "\x83j"} | wrong_fields()], do: [handle, [Map.put(event(), key, value)]]
-  end
+  defp bases(name, 2, handle) when name in [:event_batch_append, :event_batch_append_dirty],
+    do: [[handle, collected()]]
 
   defp bases(name, 3, handle) when name in [:event_query, :event_query_dirty],
     do: for(query <- wrong_queries(), do: [handle, query, 10])
@@ -123,6 +140,13 @@ defmodule ElixirScope.Soundness.WrongTypesTest do
       end
 
     [good | parts ++ asked ++ conditions]
+  end
+
+  # A batch that waits for the rest of it.
+  defp collected do
+    event = event()
+    {:more, batch, _rest} = Native.event_append_batch(Instance.handle(), List.duplicate(event, 251))
+    batch
   end
 
   # Each field of an event with each value that it should not have, and times that are put together by hand.

@@ -476,8 +476,7 @@ defmodule ElixirScope.Foundation.Events do
   end
 
   defp append_batch(handle, events) do
-    with :dirty <- Native.event_append_batch(handle, events),
-         :encode <- Native.event_append_batch_dirty(handle, events),
+    with :encode <- collect(handle, Native.event_append_batch(handle, events)),
          {:ok, encoded} <- encode(events, []) do
       Native.event_append_batch_encoded(handle, encoded)
     end
@@ -589,6 +588,18 @@ defmodule ElixirScope.Foundation.Events do
   end
 
   defp explain_batch(_events, _index, failure), do: failure
+
+  # A batch that is not small is read some events at a time, so that others run in between, and then stored at once.
+  defp collect(handle, {:more, batch, rest}) do
+    collect(handle, Native.event_batch_read(handle, batch, rest))
+  end
+
+  defp collect(handle, {:read, batch}) do
+    with :dirty <- Native.event_batch_append(handle, batch),
+         do: Native.event_batch_append_dirty(handle, batch)
+  end
+
+  defp collect(_handle, answer), do: answer
 
   # What is refused for its size is found again, with its index, by the validator.
   defp encode([%Event{data: data} = event | rest], encoded) do

@@ -93,7 +93,9 @@ defmodule ElixirScope.Foundation.Native do
 
   def event_flush_async(_handle, _timeout_ms), do: missing()
   def event_append_batch(_handle, _events), do: missing()
-  def event_append_batch_dirty(_handle, _events), do: missing()
+  def event_batch_read(_handle, _batch, _rest), do: missing()
+  def event_batch_append(_handle, _batch), do: missing()
+  def event_batch_append_dirty(_handle, _batch), do: missing()
   def event_append_batch_encoded(_handle, _events), do: missing()
   def event_get(_handle, _id), do: missing()
   def event_get_dirty(_handle, _id), do: missing()

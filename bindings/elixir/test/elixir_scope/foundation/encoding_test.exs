@@ -44,12 +44,39 @@ defmodule ElixirScope.Foundation.EncodingTest do
     for _round <- 1..2, atom <- atoms, do: assert_same([atom, {atom, 1}])
   end
 
-  test "a list of bytes is a string as long as its length has 16 bits, on a dirty scheduler too" do
+  test "the longest list that is encoded natively, and the lists around the longest string" do
+    assert_same(List.duplicate(7, 15_990))
+    assert native(List.duplicate(7, 16_000)) == :encode
+
     for count <- [65_535, 65_536] do
       stored = event(:test, List.duplicate(1, count))
-      assert Native.event_append_batch_dirty(Instance.handle(), [stored]) == {:ok, [stored.event_id]}
+      assert Events.store(stored) == {:ok, stored.event_id}
       assert bytes(stored.event_id) == :erlang.term_to_binary(stored.data)
     end
+  end
+
+  test "a batch is read some events at a time, and stored as one" do
+    handle = Instance.handle()
+
+    for {count, data} <- [{250, nil}, {251, nil}, {1_500, nil}, {1_501, nil}, {600, Enum.to_list(1..100)}] do
+      {:ok, %{next_id: before}} = Events.status()
+      events = for n <- 1..count//1, do: event(:test, {n, data}, correlation_id: "batch-#{n}", parent_id: n)
+      assert Events.store_batch(events) == {:ok, Enum.map(events, & &1.event_id)}
+      assert {:ok, %{next_id: later}} = Events.status()
+      assert later == before + count
+      for event <- Enum.take_every(events, 97), do: assert(Events.get(event.event_id) == {:ok, event})
+    end
+
+    {:more, batch, rest} = Native.event_append_batch(handle, for(n <- 1..2_000, do: event(:test, n)))
+    assert length(rest) == 1_750
+    assert {:more, ^batch, _rest} = Native.event_batch_read(handle, batch, rest)
+    assert {:error, %Error{context: %{index: 500}}} = Native.event_batch_read(handle, batch, [:no_event])
+    # What was read stays as it was, and is stored once.
+    assert {:read, ^batch} = Native.event_batch_read(handle, batch, [event(:test, "last")])
+    assert {:ok, ids} = Native.event_batch_append(handle, batch)
+    assert length(ids) == 501
+    assert Native.event_batch_append(handle, batch) == {:ok, []}
+    assert {:ok, %Event{data: "last"}} = Events.get(List.last(ids))
   end
 
   test "what is large, or only the runtime can encode, is left to it and stored all the same" do
@@ -101,6 +128,13 @@ defmodule ElixirScope.Foundation.EncodingTest do
     end
 
     assert {:error, %Error{error_type: :type_mismatch}} = Events.store_batch([function | :improper])
+    many = for _ <- 1..600, do: event()
+
+    for wrong <- [:no_event, large, days],
+        do: assert({:error, %Error{context: %{index: 600}}} = Events.store_batch(many ++ [wrong]))
+
+    assert {:error, %Error{context: %{index: 600}}} = Events.store_batch(many ++ [hd(many)])
+    assert {:error, %Error{error_type: :type_mismatch}} = Events.store_batch(many ++ :improper)
     assert {:ok, %{current_event_count: ^before}} = Events.stats()
   end
 
