@@ -167,6 +167,9 @@ impl EventStore {
         let mut buckets: BTreeMap<i64, u64> = BTreeMap::new();
         let mut correlations = Top::default();
         let mut field = Field::default();
+        if *aggregate == Aggregate::default() {
+            count = cursor.count_rest()?;
+        }
         while let Some(event) = cursor.try_next()? {
             count += 1;
             if aggregate.by_type {

@@ -17,7 +17,7 @@ use super::model::{EventRef, EventView};
 use super::plan::Access;
 use super::query::Order;
 use super::record::Record;
-use super::retention::is_dead;
+use super::retention::{alive, is_dead};
 use super::segment::Segment;
 use crate::error::{Code, Error, Result};
 use crate::runtime::deadline::Deadline;
@@ -144,6 +144,8 @@ pub(crate) struct Pending {
     /// Indexes to look at: `low..high`.
     pub(crate) low: u32,
     pub(crate) high: u32,
+    /// Every event of these that is there is one that is asked for.
+    pub(crate) exact: bool,
 }
 
 /// Which indexes of a segment are still to be looked at, in the order of the results.
@@ -219,10 +221,12 @@ impl Run {
                 Todo::Range(range) => range.next()?,
                 Todo::List(list) => list.next()?,
                 Todo::Hits { hits, range } if filter.descending => {
+                    hits.fetch_ahead(segment, true);
                     let mut newest = std::iter::from_fn(|| hits.newest(segment));
                     newest.find(|index| *index < range.end).filter(|index| *index >= range.start)?
                 }
                 Todo::Hits { hits, range } => {
+                    hits.fetch_ahead(segment, false);
                     let mut oldest = std::iter::from_fn(|| hits.oldest(segment));
                     oldest.find(|index| *index >= range.start).filter(|index| *index < range.end)?
                 }
@@ -373,13 +377,28 @@ impl Cursor {
         }))
     }
 
-    /// How many events are left, which goes through all of them; `timeout` when the query's time is up.
+    /// How many events are left; `timeout` when the query's time is up. Where only ranges are asked for, stretches that
+    /// lie wholly inside are counted as such; otherwise this goes through all events.
     pub fn count(mut self) -> Result<u64> {
-        let mut count = 0;
+        self.count_rest()
+    }
+
+    pub(crate) fn count_rest(&mut self) -> Result<u64> {
+        let mut sure = 0;
+        self.pending.retain(|one| {
+            if one.exact {
+                sure += u64::from(alive(&one.segment, one.low, one.high));
+            }
+            !one.exact
+        });
+        let (offset, left) = (self.offset, self.left);
+        // Of the others no more than these can count.
+        (self.offset, self.left) = (0, offset.saturating_add(left).saturating_sub(sure));
+        let mut found = sure;
         while self.advance()?.is_some() {
-            count += 1;
+            found += 1;
         }
-        Ok(count)
+        Ok(found.saturating_sub(offset).min(left))
     }
 
     /// How often a condition failed so far because the data has a value there that cannot be compared with the

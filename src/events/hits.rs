@@ -11,6 +11,9 @@ use super::memory::prefetch;
 use super::segment::{Index, Segment};
 use crate::runtime::sync::Arc;
 
+/// How many steps before it is read a record is asked for, and its place twice as many.
+const AHEAD: u32 = 4;
+
 /// What is still to be walked of the events of one key.
 pub(crate) struct Hits {
     index: Index,
@@ -80,6 +83,22 @@ impl Hits {
             && let Some(address) = compact.event_address(self.index, *from)
         {
             prefetch(address);
+        }
+    }
+
+    /// Asks for what a walk will read a few steps from here.
+    pub(crate) fn fetch_ahead(&self, segment: &Segment, from_newest: bool) {
+        let (Way::Stretch(from, to), Some(compact)) = (&self.way, segment.compact()) else { return };
+        let event = |steps: u32| {
+            let place = if from_newest { to.checked_sub(steps)? } else { from + steps - 1 };
+            (*from..*to).contains(&place).then(|| compact.any_at(self.index, place))?
+        };
+        if let Some(address) = event(2 * AHEAD).and_then(|event| segment.offset_address(event)) {
+            prefetch(address);
+        }
+        if let Some(address) = event(AHEAD).and_then(|event| segment.record_address(event)) {
+            prefetch(address);
+            prefetch(address.wrapping_add(64));
         }
     }
 

@@ -85,6 +85,8 @@ pub struct Estimate {
 pub(crate) struct Asked<'a> {
     query: &'a Query,
     shared: &'a Shared,
+    /// Whether the plan is to say why.
+    explains: bool,
     types: Vec<u32>,
     node: Option<u32>,
     /// A name in it is not known, so that nothing can be found.
@@ -157,7 +159,13 @@ impl<'a> Asked<'a> {
             query.types.iter().filter_map(|name| find(name)).filter(|id| *id != 0).collect();
         let node = query.node.as_deref().map(find);
         let nothing = (types.is_empty() && !query.types.is_empty()) || node == Some(None);
-        Ok(Self { query, shared, types, node: node.flatten(), nothing, deadline })
+        let (node, explains) = (node.flatten(), false);
+        Ok(Self { query, shared, explains, types, node, nothing, deadline })
+    }
+
+    /// The same, with a plan that says why.
+    pub(crate) fn explaining(self) -> Self {
+        Self { explains: true, ..self }
     }
 
     /// The indexes that could find the events.
@@ -211,17 +219,20 @@ impl<'a> Asked<'a> {
         let mut tally = Tally::default();
         let mut pending = Vec::new();
         let nothing = self.nothing || from >= to || times.0 > times.1 || ids.0 > ids.1;
+        let ranges_only = self.asks_for_ranges_only();
         let lists: Vec<_> = shards.iter().filter(|_| !nothing).map(Shard::segments).collect();
         for (entry, bounds) in self.candidates(&lists, &lookups, (from, to), times, ids, &mut tally) {
             let segment = Arc::clone(&entry.segment);
             if query.without_indexes {
                 tally.events += u64::from(bounds.count);
-                pending.push(Pending { edge: i64::MIN, segment, low: 0, high: bounds.count });
+                let (low, high, exact) = (0, bounds.count, false);
+                pending.push(Pending { edge: i64::MIN, segment, low, high, exact });
                 continue;
             }
-            let (low, high) = narrow(&segment, &bounds, (from, to), times, &mut tally);
+            let (low, high, in_times) = narrow(&segment, &bounds, (from, to), times, &mut tally);
             if low < high {
-                pending.push(Pending { edge: self.edge(&bounds), segment, low, high });
+                let exact = ranges_only && in_times && ids.0 <= bounds.ids.0 && bounds.ids.1 <= ids.1;
+                pending.push(Pending { edge: self.edge(&bounds), segment, low, high, exact });
             }
         }
         // Segments that are read from files have the indexes of those that are being filled.
@@ -320,6 +331,16 @@ impl<'a> Asked<'a> {
         found
     }
 
+    fn asks_for_ranges_only(&self) -> bool {
+        let query = self.query;
+        self.types.is_empty()
+            && self.node.is_none()
+            && query.correlation_id.is_none()
+            && query.parent_id.is_none()
+            && query.pid.is_none()
+            && query.conditions.is_empty()
+    }
+
     /// What no key of a segment's run has a first part below.
     fn edge(&self, bounds: &Bounds) -> i64 {
         // Positions and ids stay far below 2^63.
@@ -345,7 +366,9 @@ impl<'a> Asked<'a> {
             estimates: Vec::new(),
         };
         if query.without_indexes {
-            "the query asks for no index to be used".clone_into(&mut plan.reason);
+            if self.explains {
+                "the query asks for no index to be used".clone_into(&mut plan.reason);
+            }
             return (Access::Scan, plan);
         }
         let (range, whole) = ranges(query, tally);
@@ -365,11 +388,16 @@ impl<'a> Asked<'a> {
         let chosen = chosen.and_then(|(events, at)| Some((events, lookups.into_iter().nth(at)?)));
         if let Some((events, Lookup { name, index, keys, .. })) = chosen {
             (plan.index, plan.candidates) = (name, events);
-            plan.reason =
-                format!("it shows about {events} of the {left} events that the ranges leave, the fewest");
+            if self.explains {
+                plan.reason =
+                    format!("it shows about {events} of the {left} events that the ranges leave, the fewest");
+            }
             return (Access::Index { index, keys }, plan);
         }
         plan.index = range;
+        if !self.explains {
+            return (Access::Scan, plan);
+        }
         plan.reason = match best {
             _ if left == 0 => "no segment can hold an event that is asked for".to_owned(),
             Some((events, _)) => format!(
@@ -407,21 +435,23 @@ fn ranges(query: &Query, tally: &Tally) -> (&'static str, u64) {
     (name, tally.events)
 }
 
-/// The part of a segment whose positions and, as far as they are in order, times lie in these ranges.
+/// The part of a segment whose positions and, as far as they are in order, times lie in these ranges; whether all of
+/// it does.
 fn narrow(
     segment: &Segment,
     bounds: &Bounds,
     (from, to): (u64, u64),
     times: (i64, i64),
     tally: &mut Tally,
-) -> (u32, u32) {
+) -> (u32, u32, bool) {
     let (first, last) = bounds.seqs;
     let mut low = if first >= from { 0 } else { segment.below_seq(bounds.count, from) };
     let mut high = if last < to { bounds.count } else { segment.below_seq(bounds.count, to) };
     tally.events += u64::from(bounds.count);
     tally.in_seqs += u64::from(high.saturating_sub(low));
     let crosses = bounds.times.0 < times.0 || bounds.times.1 > times.1;
-    if crosses && segment.in_time_order(high) {
+    let ordered = crosses && segment.in_time_order(high);
+    if ordered {
         let column = segment.times(high);
         let column = column.get(low as usize..).unwrap_or_default();
         let before = column.partition_point(|time| *time < times.0) as u32;
@@ -429,7 +459,7 @@ fn narrow(
         (low, high) = (low + before, low + until);
     }
     tally.in_times += u64::from(high.saturating_sub(low));
-    (low, high)
+    (low, high, ordered || !crosses)
 }
 
 /// About how many of the `left` events in the pending ranges an index shows. A few segments stand for the others.

@@ -72,10 +72,15 @@ fn live(entry: &Entry, from: u64, to: u64) -> u64 {
     let segment = &*entry.segment;
     let low = if first >= from { 0 } else { segment.below_seq(bounds.count, from) };
     let high = if last < to { bounds.count } else { segment.below_seq(bounds.count, to) };
+    u64::from(alive(segment, low, high))
+}
+
+/// How many events of a segment were not removed one by one, from one index to below another.
+pub(crate) fn alive(segment: &Segment, low: u32, high: u32) -> u32 {
     let dead = segment.dead.get().map_or(0, |dead| {
         if dead.count.load(Ordering::Relaxed) == 0 { 0 } else { dead.below(high) - dead.below(low) }
     });
-    u64::from(high - low - dead)
+    high - low - dead
 }
 
 /// The books at one moment.

@@ -497,17 +497,18 @@ impl EventStore {
 
     /// Finds events. The cursor shows the store as it is now and keeps what it shows in memory.
     pub fn query(&self, query: &Query) -> Result<Cursor> {
-        Ok(self.plan(query)?.0.into_cursor(query))
+        Ok(self.plan(query, false)?.0.into_cursor(query))
     }
 
     /// How a query would be answered: which index finds the events, and why that one.
     pub fn explain(&self, query: &Query) -> Result<Plan> {
-        Ok(self.plan(query)?.1)
+        Ok(self.plan(query, true)?.1)
     }
 
-    fn plan(&self, query: &Query) -> Result<(Planned, Plan)> {
+    fn plan(&self, query: &Query, explains: bool) -> Result<(Planned, Plan)> {
         let unread = self.disk.as_ref().is_some_and(|disk| !disk.archive.segments().is_empty());
         let asked = plan::Asked::new(query, &self.shared, unread)?;
+        let asked = if explains { asked.explaining() } else { asked };
         let plan = |window| asked.plan(window, &self.shards);
         let (planned, mut plan) = self.retention.look(&self.shards, &self.frontier, plan);
         // The list is read after memory's mark was: what left memory since is in it, and below the mark.

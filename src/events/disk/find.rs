@@ -25,7 +25,7 @@ impl PendingFile {
         let segment = self.disk.load(&self.sealed)?;
         let count = segment.committed();
         let (low, high) = (segment.below_seq(count, self.seqs.0), segment.below_seq(count, self.seqs.1));
-        Ok(Pending { edge: self.edge, segment, low, high })
+        Ok(Pending { edge: self.edge, segment, low, high, exact: false })
     }
 }
 
