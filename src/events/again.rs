@@ -42,6 +42,9 @@ impl EventStore {
     /// file that cannot be read is an error.
     pub(super) fn stored_among(&self, ids: &[u64]) -> Result<Vec<usize>> {
         let wanted = || ids.iter().copied().filter(|id| *id != 0);
+        if wanted().next().is_some() {
+            self.ids.bring(&self.shards);
+        }
         // All of them are noted, whichever of them may have been drawn.
         let drawn = wanted().filter(|id| self.ids.note(*id)).count();
         if drawn > 0 {
@@ -73,6 +76,7 @@ impl EventStore {
 
     /// The store may have drawn this id for an event that is just being appended: waits for that one.
     fn await_drawer(&self, id: u64) {
+        self.ids.bring(&self.shards);
         if self.ids.note(id) {
             self.frontier.settled();
         }

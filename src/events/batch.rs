@@ -14,7 +14,7 @@ use super::overflow::Refusal;
 use super::record::{self, FLAG_FIRST, FLAG_LAST};
 use super::recycle::Budget;
 use super::segment::{Segment, Writer};
-use super::shard::of_this_thread;
+use super::shard::own_shard;
 use super::store::{EventStore, Interned, Manner, Now, draft, no_shard};
 use super::validate;
 use crate::error::{Code, Error, Result};
@@ -165,11 +165,9 @@ impl EventStore {
         }
 
         let claim = self.retention.room.claim(events.len() as u64, false).ok_or(Refusal::Full)?;
-        let number = of_this_thread(self.shards.len());
-        let shard = self.shards.get(number).ok_or_else(no_shard)?;
         let (rotated, full);
         {
-            let mut active = shard.lock();
+            let (number, shard, mut active) = own_shard(&self.shards).ok_or_else(no_shard)?;
             let mut writers = self.make_room(active.as_ref(), events)?;
             rotated = !writers.is_empty();
             full = writers.len() > usize::from(active.is_none());

@@ -320,7 +320,7 @@ impl Compact {
     }
 
     /// The stretch of an index in which the events of this key lie, possibly among others. `key` is the hash, for
-    /// types and nodes the number, for ids the id.
+    /// types and nodes the number, for ids and parents the id.
     pub(crate) fn stretch(&self, index: Index, key: u64, hash: Hash) -> (u32, u32) {
         match self.postings(index) {
             Postings::Empty => (0, 0),
@@ -372,7 +372,8 @@ impl Compact {
     }
 
     /// Where a lookup of this key reads first, for a prefetch.
-    pub(crate) fn start_address(&self, index: Index, key: u64) -> Option<*const u8> {
+    pub(crate) fn start_address(&self, index: Index, key: u64, hash: Hash) -> Option<*const u8> {
+        let key = bucket_key(index, key, hash);
         match self.postings(index) {
             Postings::Empty | Postings::All { .. } | Postings::Row { .. } => None,
             Postings::Tagged(table) => Some(table.start_address(key)),
@@ -405,7 +406,7 @@ impl Compact {
 
 /// What buckets are told by: ids are keys of their own and hashed only where there are buckets.
 fn bucket_key(index: Index, key: u64, hash: Hash) -> u64 {
-    if index == Index::EventId { hash.id(key) } else { key }
+    if index.is_of_ids() { hash.id(key) } else { key }
 }
 
 #[cfg(all(test, not(loom)))]

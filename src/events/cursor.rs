@@ -384,6 +384,10 @@ impl Cursor {
     }
 
     pub(crate) fn count_rest(&mut self) -> Result<u64> {
+        // Also what takes no time at all is not answered when there is none.
+        if self.watch.expired(WORK_PER_EVENT) {
+            self.check()?;
+        }
         let mut sure = 0;
         self.pending.retain(|one| {
             if one.exact {

@@ -28,6 +28,11 @@ impl Hash {
         xxh3_64_with_seed(bytes, self.seed)
     }
 
+    /// A cheap hash of an event id for tables that live in memory only.
+    pub(crate) fn quick(self, id: u64) -> u64 {
+        (id ^ self.seed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32
+    }
+
     /// The hash of an event id.
     pub(crate) fn id(self, id: u64) -> u64 {
         self.bytes(&id.to_le_bytes())

@@ -9,15 +9,20 @@
 //! - an id below the counter may have been drawn for an event that is just being appended. Such an id is drawn
 //!   after its event took its `seq`, so waiting for the frontier shows that event.
 //!
+//! As long as no host has brought an id, shards draw them in blocks, so that two producers do not take the counter's
+//! cache line from each other with every event. The first id that is brought ends that, for good: the blocks are
+//! given up under the shards' locks before the id is looked for, and what is left of them is never drawn.
+//!
 //! Two hosts with one id meet at one of 64 stripe locks, held from the check until the event is published.
 
-use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::sync::{MutexGuard, Once};
 
 use crossbeam_utils::CachePadded;
 
 use super::model::ID_LIMIT;
+use super::shard::Shard;
 use crate::error::{Code, Error, Result};
 
 const STRIPES: usize = 64;
@@ -25,8 +30,23 @@ const STRIPES: usize = 64;
 /// How far above the counter an id of the host may lie and still move it.
 pub(crate) const NEAR: u64 = 1 << 32;
 
+/// Ids that a shard draws at once.
+const BLOCK: u64 = 64;
+
+/// What a shard has left of a block; used under its lock only.
+#[derive(Default)]
+struct Block {
+    next: AtomicU64,
+    end: AtomicU64,
+}
+
 pub(crate) struct Ids {
     next: CachePadded<AtomicU64>,
+    blocks: Box<[CachePadded<Block>]>,
+    /// Whether a host has brought an id: no blocks are drawn any more.
+    brought: AtomicBool,
+    /// Done when no shard has a block any more.
+    given_up: Once,
     scattered: AtomicBool,
     /// Away from the counter, so that asking does not take its cache line from those who draw.
     used_up: AtomicBool,
@@ -37,9 +57,12 @@ pub(crate) struct Ids {
 pub(crate) type Held<'a> = Vec<MutexGuard<'a, ()>>;
 
 impl Ids {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(shards: usize) -> Self {
         Self {
             next: CachePadded::new(AtomicU64::new(1)),
+            blocks: (0..shards).map(|_| CachePadded::default()).collect(),
+            brought: AtomicBool::new(false),
+            given_up: Once::new(),
             scattered: AtomicBool::new(false),
             used_up: AtomicBool::new(false),
             stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(),
@@ -69,6 +92,36 @@ impl Ids {
             self.used_up.store(true, Ordering::Relaxed);
         }
         first
+    }
+
+    /// Draws one id for an event of this shard, whose lock the caller holds.
+    pub(crate) fn draw_for(&self, shard: usize) -> u64 {
+        let Some(block) = self.blocks.get(shard) else { return self.draw(1) };
+        let next = block.next.load(Ordering::Relaxed);
+        if next < block.end.load(Ordering::Relaxed) {
+            block.next.store(next + 1, Ordering::Relaxed);
+            return next;
+        }
+        if self.brought.load(Ordering::SeqCst) {
+            return self.draw(1);
+        }
+        let first = self.draw(BLOCK);
+        block.next.store(first + 1, Ordering::Relaxed);
+        block.end.store(first + BLOCK, Ordering::Relaxed);
+        first
+    }
+
+    /// A host brings an id: when this has returned, only ids that an event has or is given right now were drawn
+    /// below the counter. The caller holds no shard's lock.
+    pub(crate) fn bring(&self, shards: &[Shard]) {
+        self.given_up.call_once_force(|_| {
+            self.brought.store(true, Ordering::SeqCst);
+            for (shard, block) in shards.iter().zip(&self.blocks) {
+                // Whoever has the lock now may still draw a block, and has given it up when we have the lock.
+                let _writer = shard.lock();
+                block.end.store(0, Ordering::Relaxed);
+            }
+        });
     }
 
     /// Fails once the ids run out; those who passed this before still draw valid ones.
@@ -120,7 +173,7 @@ mod tests {
 
     #[test]
     fn near_ids_move_the_counter_and_far_ones_do_not() {
-        let ids = Ids::new();
+        let ids = Ids::new(1);
         assert_eq!(ids.draw(2), 1);
         assert!(ids.note(2));
         assert!(!ids.note(10));
@@ -134,8 +187,20 @@ mod tests {
     }
 
     #[test]
+    fn blocks_are_drawn_until_a_host_brings_an_id() {
+        let (ids, shards) = (Ids::new(2), [Shard::new(), Shard::new()]);
+        let drawn: Vec<u64> = [0, 0, 1, 0, 1].into_iter().map(|shard| ids.draw_for(shard)).collect();
+        assert_eq!(drawn, [1, 2, BLOCK + 1, 3, BLOCK + 2]);
+        assert_eq!(ids.draw(1), 2 * BLOCK + 1);
+        ids.bring(&shards);
+        let (left, counter) = ([ids.draw_for(0), ids.draw_for(1)], 2 * BLOCK + 2);
+        assert_eq!(left, [counter, counter + 1], "what is left of a block is not drawn");
+        assert_eq!(ids.draw_for(7), counter + 2, "a shard without a block draws from the counter");
+    }
+
+    #[test]
     fn the_end_of_the_ids_is_an_error() {
-        let ids = Ids::new();
+        let ids = Ids::new(1);
         ids.draw(ID_LIMIT - NEAR - 1);
         assert!(ids.check_left().is_ok());
         ids.draw(1);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use loom::thread;
 
+use super::compact::Compact;
 use super::frontier::Frontier;
 use super::hash::Hash;
 use super::later::{Limits, Outcome, Queue, Queued};
@@ -78,6 +79,65 @@ fn loom_a_reader_of_a_segment_sees_whole_events_only() {
         append(&mut writer, 1);
         append(&mut writer, 2);
         assert_eq!(check(writer.segment()), 2);
+        reader.join().unwrap();
+    });
+}
+
+/// The indexes of a segment that gets no more events.
+fn compact(segment: &Segment, shared: &Shared) -> Compact {
+    Compact::build(segment, shared.hash, &shared.filters).0
+}
+
+#[test]
+fn loom_a_reader_finds_an_event_before_while_and_after_its_segment_is_sealed() {
+    loom::model(|| {
+        let shared = shared();
+        let mut writer = Segment::create(&shared, SHAPE, 0).unwrap();
+        append(&mut writer, 1);
+        append(&mut writer, 2);
+        let segment = Arc::clone(writer.segment());
+        drop(writer);
+        let reader = thread::spawn({
+            let segment = Arc::clone(&segment);
+            move || {
+                // A walk that began along the chain ends there, whatever becomes of the segment meanwhile.
+                let mut walk = segment.hits(Index::Correlation, 7).unwrap();
+                let newest = walk.newest(&segment);
+                assert_eq!(segment.hits(Index::EventId, 101).unwrap().newest(&segment), Some(0));
+                assert_eq!((newest, walk.newest(&segment), walk.newest(&segment)), (Some(1), Some(0), None));
+            }
+        });
+        segment.seal(compact(&segment, &shared));
+        // The memory of the chains goes to the next segment, once nobody walks them.
+        let mut next = Segment::create(&shared, SHAPE, 0).unwrap();
+        append(&mut next, 1);
+        assert_eq!(
+            next.segment().hits(Index::Correlation, 7).unwrap().newest_first(next.segment()).count(),
+            1
+        );
+        assert!(segment.hits(Index::Correlation, 7).unwrap().size().is_some(), "it is sealed");
+        reader.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_memory_is_filled_again_only_when_nobody_reads_it() {
+    loom::model(|| {
+        let shared = shared();
+        let mut writer = Segment::create(&shared, SHAPE, 0).unwrap();
+        append(&mut writer, 1);
+        append(&mut writer, 2);
+        let pinned = loom::sync::Arc::new(Arc::clone(writer.segment()));
+        drop(writer);
+        let reader = thread::spawn({
+            let pinned = loom::sync::Arc::clone(&pinned);
+            move || assert_eq!(check(&pinned), 2)
+        });
+        // The store lets go of it and needs memory: what the reader holds is not taken.
+        drop(pinned);
+        let mut next = Segment::create(&shared, SHAPE, 0).unwrap();
+        append(&mut next, 1);
+        assert_eq!(check(next.segment()), 1);
         reader.join().unwrap();
     });
 }

@@ -179,7 +179,8 @@ impl<'a> Asked<'a> {
             found.push(Lookup::hashed("correlation", Index::Correlation, Kind::Correlation, hash.bytes(id)));
         }
         if let Some(parent) = query.parent_id.filter(|id| *id != 0) {
-            found.push(Lookup::hashed("parent", Index::Parent, Kind::Parent, hash.id(parent)));
+            let (keys, filter) = (vec![parent], Some((Kind::Parent, vec![hash.id(parent)])));
+            found.push(Lookup { name: "parent", index: Index::Parent, keys, filter });
         }
         if let Some((first, last)) = query.id_range.filter(|(first, last)| first <= last)
             && last - first < MAX_KEYS as u64
@@ -319,7 +320,7 @@ impl<'a> Asked<'a> {
                 lookup
                     .keys
                     .iter()
-                    .filter_map(|key| compact.start_address(lookup.index, *key))
+                    .filter_map(|key| compact.start_address(lookup.index, *key, self.shared.hash))
                     .for_each(prefetch);
             }
         }

@@ -72,6 +72,13 @@ pub(crate) enum Index {
     Pid,
 }
 
+impl Index {
+    /// Whether its keys are ids, which it hashes itself.
+    pub(crate) fn is_of_ids(self) -> bool {
+        matches!(self, Self::EventId | Self::Parent)
+    }
+}
+
 /// A segment, as readers see it.
 pub(crate) struct Segment {
     committed: AtomicU32,
@@ -213,8 +220,8 @@ impl Segment {
     }
 
     /// The events of this key, and perhaps some others, published or not. `None` if the segment has no such index
-    /// yet: each event must be looked at. The key of a type or node is its number, that of an id the id, that of a
-    /// parent, correlation id or pid its hash.
+    /// yet: each event must be looked at. The key of a type or node is its number, that of an id or parent the id,
+    /// that of a correlation id or pid its hash.
     pub(crate) fn hits(&self, index: Index, key: u64) -> Option<Hits> {
         if let Some(stretch) = self.stretch(index, key) {
             return Some(Hits::stretch(index, key, stretch));
@@ -226,7 +233,7 @@ impl Segment {
             // It has been sealed since we looked.
             return self.stretch(index, key).map(|stretch| Hits::stretch(index, key, stretch));
         };
-        let at = chained.begin(index, if index == Index::EventId { self.shared.hash.id(key) } else { key });
+        let at = chained.begin(index, if index.is_of_ids() { self.shared.hash.quick(key) } else { key });
         Some(Hits::chain(index, key, chained, at))
     }
 
@@ -393,7 +400,7 @@ impl Writer {
         }
         self.chained.link(Index::Type, u64::from(draft.type_id), index);
         if draft.parent_id != 0 {
-            self.chained.link(Index::Parent, segment.shared.hash.id(draft.parent_id), index);
+            self.chained.link(Index::Parent, segment.shared.hash.quick(draft.parent_id), index);
         }
         Some(index)
     }
@@ -431,7 +438,7 @@ impl Writer {
         }
         lower(&segment.min_id, event_id);
         raise(&segment.max_id, event_id);
-        self.chained.link(Index::EventId, segment.shared.hash.id(event_id), index);
+        self.chained.link(Index::EventId, segment.shared.hash.quick(event_id), index);
     }
 
     /// Makes everything staged and finished visible.

@@ -12,7 +12,7 @@ use arc_swap::{ArcSwap, Guard};
 use super::compact::Marks;
 use super::filter::Kind;
 use super::segment::{Index, Segment, Shared, Writer};
-use crate::runtime::sync::{Mutex, MutexGuard, lock};
+use crate::runtime::sync::{Mutex, MutexGuard, lock, try_lock};
 
 /// What is known about a segment that gets no more events, so that searches need not touch its memory.
 #[derive(Clone, Copy)]
@@ -169,14 +169,43 @@ impl Shard {
     }
 }
 
+/// How often a thread waits for another one in its shard before it looks for a shard of its own.
+const PATIENCE: u32 = 64;
+
+/// A shard with its number and its lock.
+type Owned<'a> = (usize, &'a Shard, MutexGuard<'a, Option<Writer>>);
+
+/// The shard that the calling thread appends to. A thread that keeps meeting others there moves to one where nobody
+/// is.
+pub(crate) fn own_shard(shards: &[Shard]) -> Option<Owned<'_>> {
+    let number = of_this_thread(shards.len());
+    let own = shards.get(number)?;
+    if let Some(writer) = try_lock(&own.writer) {
+        return Some((number, own, writer));
+    }
+    let met = MET.get() + 1;
+    MET.set(met % PATIENCE);
+    if met >= PATIENCE {
+        for (number, shard) in shards.iter().enumerate() {
+            if let Some(writer) = try_lock(&shard.writer) {
+                THREAD.set(number);
+                return Some((number, shard, writer));
+            }
+        }
+    }
+    Some((number, own, own.lock()))
+}
+
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     // No destructor: a thread of the host may end at any time without us.
     static THREAD: Cell<usize> = const { Cell::new(usize::MAX) };
+    /// How often it met others in its shard, since it looked for another one.
+    static MET: Cell<u32> = const { Cell::new(0) };
 }
 
-/// The shard that the calling thread appends to: threads are dealt out in turn.
+/// The number of the shard that the calling thread appends to: threads are dealt out in turn.
 pub(crate) fn of_this_thread(shards: usize) -> usize {
     #[cfg(feature = "crash-tests")]
     if let Some(shard) = crate::planted::shard() {

@@ -26,7 +26,7 @@ use super::recycle::{Budget, Pool};
 use super::retention::{Reason, Retention, is_dead};
 use super::seal::Sealing;
 use super::segment::{Segment, Shape, Shared};
-use super::shard::{Shard, of_this_thread};
+use super::shard::{Shard, own_shard};
 use super::tail::Tails;
 use super::validate;
 use crate::error::{Code, Error, Result};
@@ -161,7 +161,7 @@ impl EventStore {
         let mut store = Self {
             shards: (0..shards).map(|_| Shard::new()).collect(),
             frontier: Frontier::new(shards),
-            ids: Ids::new(),
+            ids: Ids::new(shards),
             retention: Retention::new(room),
             shared: Arc::new(Shared::new(Names::new()?, pool, Hash::seeded(hash_seed), shape)),
             sealing: Sealing::new(),
@@ -333,15 +333,13 @@ impl EventStore {
             None => (None, None),
         };
         let claim = self.retention.room.claim(1, manner == Manner::Reserved).ok_or(Refusal::Full)?;
-        let number = of_this_thread(self.shards.len());
-        let shard = self.shards.get(number).ok_or_else(no_shard)?;
+        let hash = self.correlation_hash(event);
         let (mut rotated, mut full) = (false, false);
         let receipt = {
-            let mut active = shard.lock();
+            let (number, shard, mut active) = own_shard(&self.shards).ok_or_else(no_shard)?;
             // Read under the lock, so that events of a shard are in the order of their own timestamps.
             let config = if manner == Manner::Reserved { FLAG_CONFIG } else { 0 };
             let draft = draft(event, interned, self.now(event), FLAG_FIRST | FLAG_LAST | config);
-            let hash = self.correlation_hash(event);
             let staged = active.as_mut().filter(|w| !w.has_orphans()).and_then(|w| w.stage(&draft, hash));
             let index = if staged.is_some() {
                 staged
@@ -355,7 +353,7 @@ impl EventStore {
             let (Some(writer), Some(index)) = (active.as_mut(), index) else { return Err(no_shard().into()) };
             let flight = self.frontier.begin(number, 1).ok_or_else(no_shard)?;
             let seq = flight.first();
-            let event_id = id.unwrap_or_else(|| self.ids.draw(1));
+            let event_id = id.unwrap_or_else(|| self.ids.draw_for(number));
             writer.finish(index, seq, event_id, self.version());
             let level = self.copy_staged(number, writer);
             self.note_level(level, seq, 1);

@@ -5,6 +5,7 @@ mod cleanup;
 mod later;
 mod model;
 mod queries;
+mod sealed;
 mod tail_callbacks;
 mod tail_model;
 mod tails;

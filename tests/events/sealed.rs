@@ -1,0 +1,207 @@
+//! Segments that were sealed: the same answers by other indexes, filters that pass over segments, bounded bytes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use elixirscope_foundation::events::{EventStore, EventStoreOptions, NewEvent, Order, Query};
+use elixirscope_foundation::foundation::Foundation;
+use elixirscope_foundation::options::Options;
+use elixirscope_foundation::runtime::clock::{AnchoredClock, Clock, SimClock, SystemClock};
+
+const SEGMENT: u32 = 128;
+/// What an index may take for each event that a segment has room for: chains 26 bytes, sealed 28 and 4 of filters.
+const INDEX_BYTES: u64 = 32;
+
+fn open(options: EventStoreOptions) -> EventStore {
+    let options = EventStoreOptions { segment_events: Some(SEGMENT), shards: Some(1), ..options };
+    EventStore::open(options, AnchoredClock::new(Arc::new(SimClock::new(0)), 0), Arc::default()).unwrap()
+}
+
+/// Scatters small numbers over all ids.
+fn scattered(n: u64) -> u64 {
+    n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 6 | 1
+}
+
+/// Event `n`: a correlation of ten that lie far apart, one of 300 pids, one node in a hundred another one.
+fn append(store: &EventStore, n: u64, id: Option<u64>) {
+    let (correlation, pid) = (format!("c{}", n % 300), format!("<0.{}.0>", n % 300));
+    let event = NewEvent {
+        event_type: if n.is_multiple_of(100) { "rare" } else { "common" }.into(),
+        event_id: id,
+        timestamp: Some(n as i64 * 10),
+        correlation_id: Some(correlation.as_bytes()),
+        pid: &pid,
+        node: if n % 100 == 7 { "two@host" } else { "one@host" },
+        parent_id: Some(n / 3 + 1),
+        data: b"{}",
+        ..NewEvent::default()
+    };
+    store.append(&event).unwrap();
+}
+
+fn filled(options: EventStoreOptions, events: u64) -> EventStore {
+    let store = open(options);
+    (0..events).for_each(|n| append(&store, n, None));
+    store
+}
+
+fn seqs(store: &EventStore, query: &Query) -> Vec<u64> {
+    let mut cursor = store.query(query).unwrap();
+    let mut seqs = Vec::new();
+    while let Some(event) = cursor.try_next().unwrap() {
+        seqs.push(event.seq());
+    }
+    seqs
+}
+
+fn questions() -> Vec<(&'static str, Query)> {
+    let all = Query::default();
+    vec![
+        ("correlation", Query { correlation_id: Some(b"c7".to_vec()), ..all.clone() }),
+        ("parent", Query { parent_id: Some(500), ..all.clone() }),
+        ("id", Query { id_range: Some((1_000, 1_003)), ..all.clone() }),
+        ("pid", Query { pid: Some("<0.11.0>".into()), ..all.clone() }),
+        // Only the segment that is not sealed is left, which is looked at from end to end.
+        ("none", Query { pid: Some("nobody".into()), ..all.clone() }),
+        ("type", Query { types: vec!["rare".into()], ..all.clone() }),
+        ("node", Query { node: Some("two@host".into()), ..all.clone() }),
+        ("none", Query { node: Some("one@host".into()), ..all.clone() }),
+        ("time", Query { time_range: Some((5_000, 5_100)), ..all.clone() }),
+        ("pid", Query { pid: Some("<0.7.0>".into()), types: vec!["rare".into(), "common".into()], ..all }),
+    ]
+}
+
+#[test]
+fn each_index_of_a_sealed_store_is_used_and_answers_what_the_chains_answered() {
+    let (chained, sealed) =
+        (filled(EventStoreOptions::default(), 3_000), filled(EventStoreOptions::default(), 3_000));
+    assert_eq!(sealed.seal_pending(), 3_000 / u64::from(SEGMENT));
+    assert_eq!(sealed.seal_pending(), 0, "each segment is sealed once");
+    for (index, query) in questions() {
+        assert_eq!(sealed.explain(&query).unwrap().index, index, "{query:?}");
+        for order in [Order::Timestamp, Order::Seq, Order::Id] {
+            for (descending, limit) in [(false, None), (true, None), (false, Some(3)), (true, Some(3))] {
+                let query = Query { order, descending, limit, ..query.clone() };
+                let every = Query { without_indexes: true, ..query.clone() };
+                let expected = seqs(&chained, &every);
+                assert_eq!(seqs(&chained, &query), expected, "{query:?} by chains");
+                assert_eq!(seqs(&sealed, &query), expected, "{query:?} sealed");
+                assert_eq!(
+                    sealed.query(&query).unwrap().count().unwrap(),
+                    expected.len() as u64,
+                    "{query:?}"
+                );
+            }
+        }
+    }
+    assert!((1..=3_000).all(|id| sealed.get(id).unwrap().view().event_id() == id));
+    assert!(sealed.get(3_001).is_err());
+    assert!(sealed.correlation_exceeds(b"c7", 9) && !sealed.correlation_exceeds(b"c7", 30));
+}
+
+#[test]
+fn filters_pass_over_segments_that_do_not_hold_the_value() {
+    let store = filled(EventStoreOptions::default(), 20_000);
+    store.seal_pending();
+    let plan = store.explain(&Query { parent_id: Some(2_000), ..Query::default() }).unwrap();
+    assert!(plan.segments <= 3 && plan.segments_passed_over > 150, "{plan:?}");
+    let nothing =
+        store.explain(&Query { correlation_id: Some(b"none".to_vec()), ..Query::default() }).unwrap();
+    assert!(nothing.segments <= 2 && nothing.candidates <= 3, "{nothing:?}");
+}
+
+#[test]
+fn ids_that_are_scattered_over_all_segments_are_found_and_refused_a_second_time() {
+    let store = open(EventStoreOptions::default());
+    (0..5_000).for_each(|n| append(&store, n, Some(scattered(n))));
+    store.seal_pending();
+    for n in 0..5_000 {
+        assert_eq!(store.get(scattered(n)).unwrap().view().timestamp(), n as i64 * 10);
+    }
+    assert!((5_000..6_000).all(|n| store.get(scattered(n)).is_err()));
+    let twice = NewEvent { event_type: "t".into(), event_id: Some(scattered(77)), ..NewEvent::default() };
+    assert!(store.append(&twice).is_err());
+    let id = scattered(1_234);
+    let plan = store.explain(&Query { id_range: Some((id, id)), ..Query::default() }).unwrap();
+    assert!(plan.index == "id" && plan.segments <= 4, "{plan:?}");
+}
+
+#[test]
+fn a_cursor_that_began_before_its_segments_were_sealed_goes_on() {
+    for descending in [false, true] {
+        let store =
+            filled(EventStoreOptions { max_events: Some(1_000), ..EventStoreOptions::default() }, 1_000);
+        let query = Query { types: vec!["common".into()], descending, ..Query::default() };
+        let expected = seqs(&store, &query);
+        let mut cursor = store.query(&query).unwrap();
+        let mut found: Vec<u64> = (0..100).map(|_| cursor.next().unwrap().seq()).collect();
+        store.seal_pending();
+        found.extend((0..100).map(|_| cursor.next().unwrap().seq()));
+        // All of it is dropped, and memory is used again, but for what the cursor holds.
+        (1_000..5_000).for_each(|n| append(&store, n, None));
+        store.seal_pending();
+        while let Some(event) = cursor.next() {
+            found.push(event.seq());
+        }
+        assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn indexes_are_bounded_before_and_after_sealing() {
+    let store = filled(EventStoreOptions { max_events: None, ..EventStoreOptions::default() }, 64 * 128 + 1);
+    let slots = store.stats().segments * u64::from(SEGMENT);
+    let chained = store.stats();
+    assert!(chained.index_bytes <= INDEX_BYTES * slots + 1_024 * chained.segments, "{chained:?}");
+    store.seal_pending();
+    let sealed = store.stats();
+    // Types and nodes have buckets of their own, whatever the size of a segment.
+    assert!(sealed.index_bytes <= INDEX_BYTES * slots + 2 * 2 * 257 * sealed.segments, "{sealed:?}");
+    assert_eq!((sealed.memory_bytes, sealed.pinned_bytes), (chained.memory_bytes, 0));
+}
+
+#[test]
+fn a_memory_bound_holds_while_segments_are_sealed() {
+    let limit = 512 << 10;
+    let store = open(EventStoreOptions {
+        max_events: None,
+        max_memory_bytes: Some(limit),
+        max_data_bytes: 1_000,
+        ..EventStoreOptions::default()
+    });
+    let mut sealed = 0;
+    for n in 0..20_000 {
+        append(&store, n, None);
+        if n.is_multiple_of(300) {
+            sealed += store.seal_pending();
+            let stats = store.stats();
+            let used = stats.memory_bytes + stats.index_bytes + stats.pooled_bytes + stats.pinned_bytes;
+            assert!(used <= limit, "{stats:?}");
+        }
+    }
+    let last = Query { correlation_id: Some(b"c99".to_vec()), ..Query::default() };
+    assert_eq!(seqs(&store, &last), seqs(&store, &Query { without_indexes: true, ..last.clone() }));
+    assert!(sealed > 100, "{sealed} of 156 segments were sealed");
+}
+
+#[test]
+fn an_instance_seals_by_itself_once_a_segment_is_full_and_not_before() {
+    let mut options = Options::default();
+    options.event_store.max_events = Some(2_000);
+    options.event_store.shards = Some(1);
+    let instance = Foundation::open(&options).unwrap();
+    append(instance.events(), 0, None);
+    assert!(instance.supervisor().status().is_empty(), "no thread before one is needed");
+    (1..600).for_each(|n| append(instance.events(), n, None));
+    let workers = instance.supervisor().status();
+    assert_eq!(workers.iter().map(|worker| worker.name.as_str()).collect::<Vec<_>>(), ["events-seal"]);
+    // A pid is looked up once there is an index that knows it.
+    let query = Query { pid: Some("<0.5.0>".into()), ..Query::default() };
+    let late = SystemClock.boot_ns() + 60_000_000_000;
+    while instance.events().explain(&query).unwrap().index != "pid" {
+        assert!(SystemClock.boot_ns() < late, "nothing was sealed");
+        std::thread::yield_now();
+    }
+    assert_eq!(seqs(instance.events(), &query), [6, 306]);
+    assert!(instance.close(Duration::from_mins(1)).unfinished.is_empty());
+}
