@@ -89,9 +89,9 @@ impl<T> UnsafeCell<T> {
     }
 }
 
-/// A shared value that is there at first and taken away once: readers take it along without a lock. Under loom a
-/// lock stands in for the library, whose own steps loom does not see.
-pub(crate) struct Switch<T>(#[cfg(not(loom))] arc_swap::ArcSwapOption<T>, #[cfg(loom)] Mutex<Option<Arc<T>>>);
+/// A shared value that is there at first and taken away once: readers take it along without a lock.
+#[cfg(not(loom))]
+pub(crate) struct Switch<T>(arc_swap::ArcSwapOption<T>);
 
 #[cfg(not(loom))]
 impl<T> Switch<T> {
@@ -110,20 +110,33 @@ impl<T> Switch<T> {
     }
 }
 
+/// The same for loom, which does not see the library's own steps: one step of loom's says whether the value is gone,
+/// and a lock that nobody waits for guards it.
+#[cfg(loom)]
+pub(crate) struct Switch<T> {
+    gone: AtomicBool,
+    value: std::sync::Mutex<Option<Arc<T>>>,
+}
+
 #[cfg(loom)]
 impl<T> Switch<T> {
     pub(crate) fn new(value: Arc<T>) -> Self {
-        Self(Mutex::new(Some(value)))
+        Self { gone: AtomicBool::new(false), value: std::sync::Mutex::new(Some(value)) }
+    }
+
+    fn value(&self) -> std::sync::MutexGuard<'_, Option<Arc<T>>> {
+        self.value.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// The value, if it is still there.
     pub(crate) fn load(&self) -> Option<Arc<T>> {
-        lock(&self.0).clone()
+        if self.gone.load(Ordering::Acquire) { None } else { self.value().clone() }
     }
 
     /// Takes it away. Those who have it keep it.
     pub(crate) fn clear(&self) {
-        let gone = lock(&self.0).take();
+        self.gone.store(true, Ordering::Release);
+        let gone = self.value().take();
         drop(gone);
     }
 }
