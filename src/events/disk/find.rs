@@ -17,6 +17,8 @@ pub(crate) struct PendingFile {
     disk: Arc<Disk>,
     /// From the first `seq` to below the second.
     seqs: (u64, u64),
+    /// The times asked for, where these may be found by halving.
+    times: Option<(i64, i64)>,
 }
 
 impl PendingFile {
@@ -24,7 +26,17 @@ impl PendingFile {
     pub(crate) fn open(self) -> Result<Pending> {
         let segment = self.disk.load(&self.sealed)?;
         let count = segment.committed();
-        let (low, high) = (segment.below_seq(count, self.seqs.0), segment.below_seq(count, self.seqs.1));
+        let (mut low, mut high) =
+            (segment.below_seq(count, self.seqs.0), segment.below_seq(count, self.seqs.1));
+        if segment.in_time_order(high)
+            && let Some((first, last)) = self.times
+        {
+            let column = segment.times(high);
+            let column = column.get(low as usize..).unwrap_or_default();
+            let until = low + column.partition_point(|time| *time <= last) as u32;
+            low += column.partition_point(|time| *time < first) as u32;
+            high = until.max(low);
+        }
         Ok(Pending { edge: self.edge, segment, low, high, exact: false })
     }
 }
@@ -45,6 +57,7 @@ impl Planned {
                 pending.low = pending.segment.below_seq(pending.high, memory);
             }
         }
+        let searched = query.time_range.filter(|_| !query.without_indexes);
         let times = query.time_range.unwrap_or((i64::MIN, i64::MAX));
         let ids = query.id_range.unwrap_or((0, u64::MAX));
         let masks = self.masks(disk, (from, to));
@@ -69,7 +82,7 @@ impl Planned {
             plan.segments += 1;
             plan.candidates += sealed.live();
             let (sealed, disk) = (Arc::clone(sealed), Arc::clone(disk));
-            self.files.push(PendingFile { edge, sealed, disk, seqs: (from, to) });
+            self.files.push(PendingFile { edge, sealed, disk, seqs: (from, to), times: searched });
         }
         self.files.sort_by_key(|file| Reverse(file.edge));
         self.filter.seqs.0 = self.filter.seqs.0.min(from);
