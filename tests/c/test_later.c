@@ -45,7 +45,8 @@ static void events_are_stored_in_the_order_of_the_calls(void) {
 
 /* What is wrong is said by the call; what turns out later is counted. */
 static void every_event_has_a_fate(void) {
-    esf_foundation *app = open_instance("{\"event_store\":{\"max_events\":2,\"overflow_strategy\":\"error\"}}");
+    esf_foundation *app =
+        open_instance("{\"event_store\":{\"max_events\":2,\"overflow_strategy\":\"error\"}}");
     esf_event event = tick(1);
     event.data.ptr = "\xff";
     event.data.len = 1;

@@ -61,8 +61,8 @@ fn questions() -> Vec<(&'static str, Query)> {
         ("parent", Query { parent_id: Some(500), ..all.clone() }),
         ("id", Query { id_range: Some((1_000, 1_003)), ..all.clone() }),
         ("pid", Query { pid: Some("<0.11.0>".into()), ..all.clone() }),
-        // Only the segment that is not sealed is left, which is looked at from end to end.
-        ("none", Query { pid: Some("nobody".into()), ..all.clone() }),
+        // Only the segment that is not sealed is left, unless a filter errs, which the store's seed decides.
+        ("none or pid", Query { pid: Some("nobody".into()), ..all.clone() }),
         ("type", Query { types: vec!["rare".into()], ..all.clone() }),
         ("node", Query { node: Some("two@host".into()), ..all.clone() }),
         ("none", Query { node: Some("one@host".into()), ..all.clone() }),
@@ -78,7 +78,8 @@ fn each_index_of_a_sealed_store_is_used_and_answers_what_the_chains_answered() {
     assert_eq!(sealed.seal_pending(), 3_000 / u64::from(SEGMENT));
     assert_eq!(sealed.seal_pending(), 0, "each segment is sealed once");
     for (index, query) in questions() {
-        assert_eq!(sealed.explain(&query).unwrap().index, index, "{query:?}");
+        let used = sealed.explain(&query).unwrap().index;
+        assert!(index.split(" or ").any(|index| index == used), "{used} instead of {index}: {query:?}");
         for order in [Order::Timestamp, Order::Seq, Order::Id] {
             for (descending, limit) in [(false, None), (true, None), (false, Some(3)), (true, Some(3))] {
                 let query = Query { order, descending, limit, ..query.clone() };

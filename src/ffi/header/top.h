@@ -30,17 +30,17 @@
  * The header is for C99, C11, C++11 and later; 64-bit Linux only. The number at the end of the shared
  * library's name is the ABI: ESF_CHECK_VERSION() tells whether the library in use has the one that a program
  * was compiled for. Names that begin with esf__ (two underscores) are none of it. The library stays mapped
- * after dlclose. It starts a thread only for a callback that was asked for, a bound on age or memory, or files,
- * and touches no signal handler, environment variable or logger.
+ * after dlclose. It starts a thread only for a callback that was asked for, a bound on age or memory, or
+ * files, and touches no signal handler, environment variable or logger.
  *
  * Status and errors
  * -----------------
  * Nearly every function answers an esf_status: ESF_OK (0), another outcome below 100 (ESF_DONE, ESF_AGAIN,
  * ESF_TIMED_OUT, ESF_GAP), or the number of an error from 1000 on. Results go through the trailing out_
- * parameters, which are written only when the call succeeds, unless its description says otherwise. A call that
- * fails has changed nothing, unless it says that the disk would not take what is stored in memory. Functions whose
- * last parameter is `esf_error **err` store details of a failure there; NULL says that nobody wants them. Beyond
- * the errors that are listed with a function, each may answer
+ * parameters, which are written only when the call succeeds, unless its description says otherwise. A call
+ * that fails has changed nothing, unless it says that the disk would not take what is stored in memory.
+ * Functions whose last parameter is `esf_error **err` store details of a failure there; NULL says that nobody
+ * wants them. Beyond the errors that are listed with a function, each may answer
  *
  *     ESF_E_NULL_ARGUMENT    a pointer that is needed is NULL
  *     ESF_E_STALE_HANDLE     a handle is closed, of another kind, or not of this library
@@ -54,18 +54,18 @@
  * Handles
  * -------
  * esf_foundation, esf_cursor, esf_trace, esf_tail, esf_subscription, esf_error, and the small ones that are
- * resolved once and used often: esf_config_key, esf_event_type, esf_counter, esf_gauge, esf_histogram. They look
- * like pointers but are numbers of a table: using a handle after it was closed, closing it twice or passing one of
- * another kind answers ESF_E_STALE_HANDLE and touches no memory. The small ones end with their instance at the
- * latest; cursors, traces, tails, subscriptions and errors outlive it and are always to be freed. Freeing NULL is
- * fine.
+ * resolved once and used often: esf_config_key, esf_event_type, esf_counter, esf_gauge, esf_histogram. They
+ * look like pointers but are numbers of a table: using a handle after it was closed, closing it twice or
+ * passing one of another kind answers ESF_E_STALE_HANDLE and touches no memory. The small ones end with their
+ * instance at the latest; cursors, traces, tails, subscriptions and errors outlive it and are always to be
+ * freed. Freeing NULL is fine.
  *
  * Threads
  * -------
  * A function may be called from any thread. Functions whose first parameter points to `const` may be called
- * concurrently on the same handle; the others (cursors, traces, taking from a tail, closing, freeing) may not, but
- * calls on different handles always may. Closing an instance waits for the calls that are running on it. A thread
- * that calls needs 64 KiB of stack, 128 KiB for esf_events_export_jsonl.
+ * concurrently on the same handle; the others (cursors, traces, taking from a tail, closing, freeing) may
+ * not, but calls on different handles always may. Closing an instance waits for the calls that are running on
+ * it. A thread that calls needs 64 KiB of stack, 128 KiB for esf_events_export_jsonl.
  *
  * Ownership and lifetimes
  * -----------------------
