@@ -29,8 +29,8 @@ for mode in "${modes[@]}"; do
     (cd bindings/elixir && MIX_ENV=prod exec mix run --no-compile ../../examples/elixir/flight_recorder.exs \
         "$directory/$mode/store" "$directory/$mode/acks" "$mode") &
     writer=$!
-    target=20000
-    if [ "$mode" != crash_safe ]; then target=2000; fi
+    target=100000
+    if [ "$mode" != crash_safe ]; then target=5000; fi
     until [ "$(acked "$directory/$mode/acks" 2>/dev/null || echo 0)" -ge $target ]; do
         if ! kill -0 $writer 2>/dev/null; then
             echo "demo: the writer ended by itself" >&2

@@ -18,14 +18,14 @@
 static esf_error *err;
 
 /* Ends the program with the library's words if a call did not go well. */
-#define TRY(call)                                                                                            \
-    do {                                                                                                     \
-        if ((call) >= 1000) {                                                                                \
-            esf_str message = esf_error_message(err);                                                        \
-            fprintf(stderr, "recover_store: %.*s\n", ESF_FMT(message));                                      \
-            exit(1);                                                                                         \
-        }                                                                                                    \
-    } while (0)
+static void try(esf_status status) {
+    esf_str message = ESF_STR("no details");
+    if (status < 1000)
+        return;
+    (void)esf_error_message(err, &message);
+    fprintf(stderr, "recover_store: %.*s\n", ESF_FMT(message));
+    exit(1);
+}
 
 static void show_progress(void *unused, uint64_t done, uint64_t total) {
     (void)unused;
@@ -52,7 +52,7 @@ static uint64_t recorded(esf_foundation *store, const char *producer) {
     esf_event_view view = ESF_VIEW_INIT;
     uint64_t count = 0;
     query.correlation_id = (esf_str){producer, strlen(producer)};
-    TRY(esf_events_query(store, &query, &cursor, &err));
+    try(esf_events_query(store, &query, &cursor, &err));
     while (esf_cursor_next(cursor, &view) == ESF_OK)
         count++;
     esf_cursor_free(cursor);
@@ -71,7 +71,7 @@ int main(int argc, char **argv) {
         "{\"namespace\":\"recover_store\",\"event_store\":{\"data_dir\":\"%s\",\"max_events\":100000000}}",
         argv[1]);
     esf_foundation *store;
-    TRY(esf_foundation_open_with_progress((esf_str){options, strlen(options)}, show_progress, NULL, &store,
+    try(esf_foundation_open_with_progress((esf_str){options, strlen(options)}, show_progress, NULL, &store,
                                           &err));
 
     uint64_t all_acked = 0, all_found = 0;
@@ -91,6 +91,6 @@ int main(int argc, char **argv) {
     }
     closedir(acks);
     printf("  %-14s %14" PRIu64 " %14" PRIu64 "\n", "all", all_acked, all_found);
-    TRY(esf_foundation_close(store, 60000, &err));
+    try(esf_foundation_close(store, 60000, &err));
     return wrong || all_acked == 0;
 }
