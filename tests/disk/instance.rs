@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use elixirscope_foundation::error::Code;
-use elixirscope_foundation::events::{NewEvent, Query};
+use elixirscope_foundation::events::{Level, NewEvent, Query};
 use elixirscope_foundation::foundation::Foundation;
 use elixirscope_foundation::options::Options;
 use elixirscope_foundation::runtime::clock::SimClock;
@@ -95,4 +95,40 @@ fn options_that_do_not_go_together_are_refused_and_the_warm_tier_means_files() {
     assert!(storage.exists(std::path::Path::new("warm/MANIFEST")).unwrap());
     let volatile = open(&storage, 0, r#"{"event_store": {"data_dir": "v", "durability": "volatile"}}"#);
     assert!(volatile.events().disk_stats().is_none());
+}
+
+#[test]
+fn a_wait_for_what_is_not_stored_yet_is_no_work_and_ends_with_the_store() {
+    let storage = disk();
+    let instance = open(&storage, 0, r#"{"event_store": {"data_dir": "d", "durability": "group"}}"#);
+    let events = instance.events();
+    let (told, outcome) = std::sync::mpsc::channel();
+    let then = move |outcome: elixirscope_foundation::error::Result<()>| told.send(outcome).unwrap();
+    events.when_durable(1 << 40, Level::Durable, Box::new(then)).unwrap();
+    let event = NewEvent { event_type: "tick".into(), ..NewEvent::default() };
+    for _ in 0..100 {
+        events.append(&event).unwrap();
+    }
+    // Whoever appends may lead a round, and the thread that serves waits another; none is for nothing.
+    let syncs = events.disk_stats().unwrap().syncs;
+    assert!(syncs <= 300, "{syncs} syncs for 100 events");
+    assert_eq!(instance.close(CLOSE).unfinished, Vec::<String>::new());
+    assert_eq!(outcome.recv().unwrap().unwrap_err().code(), Code::Closing);
+}
+
+#[test]
+fn a_wait_with_a_deadline_is_served_in_every_mode() {
+    for mode in ["crash_safe", "interval", "group", "strict"] {
+        let storage = disk();
+        let options = format!(r#"{{"event_store": {{"data_dir": "d", "durability": "{mode}"}}}}"#);
+        let instance = open(&storage, 0, &options);
+        let event = NewEvent { event_type: "tick".into(), ..NewEvent::default() };
+        let receipt = instance.events().append_with(&event, Some(Level::Accepted)).unwrap();
+        instance.events().wait_durable(receipt.seq, Level::Durable, CLOSE).unwrap();
+        assert!(instance.events().watermark(Level::Durable) > receipt.seq, "{mode}");
+        for timeout in [Duration::ZERO, Duration::from_millis(5)] {
+            let error = instance.events().wait_durable(receipt.seq + 1, Level::Durable, timeout).unwrap_err();
+            assert_eq!(error.code(), Code::Timeout, "{mode}");
+        }
+    }
 }

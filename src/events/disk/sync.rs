@@ -203,22 +203,24 @@ impl EventStore {
             {
                 return Err(not_durable(failure));
             }
-            if leads && !state.leading {
+            let left = match deadline {
+                None => LOOK,
+                Some(deadline) => deadline.left().ok_or_else(|| too_slow(level))?.min(LOOK),
+            };
+            // What is not there yet is no work; the next look asks again.
+            let there = below.min(self.frontier.next());
+            let lags = self.watermark(level) < there;
+            if leads && lags && !state.leading {
                 state.leading = true;
                 drop(state);
                 self.lead(disk);
                 state = lock(&disk.sync.state);
                 continue;
             }
-            if !leads && !state.leading {
-                // What is not there yet is no work; the next look asks again.
-                disk.pending.fetch_max(below.min(self.frontier.next()), Ordering::AcqRel);
+            if lags && !state.leading {
+                disk.pending.fetch_max(there, Ordering::AcqRel);
                 disk.news.tell();
             }
-            let left = match deadline {
-                None => LOOK,
-                Some(deadline) => deadline.left().ok_or_else(|| too_slow(level))?.min(LOOK),
-            };
             state = wait_timeout(&disk.sync.changed, state, left);
         }
     }

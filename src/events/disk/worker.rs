@@ -194,4 +194,16 @@ mod tests {
             assert_eq!((again.stats().events, stats.recovery.gaps), (3, Vec::new()), "{durability:?}");
         }
     }
+
+    #[test]
+    fn without_threads_a_wait_for_what_is_not_stored_yet_keeps_its_deadline() {
+        let store = open(&SimStorage::new(7), Durability::Group);
+        let event = NewEvent { event_type: "tick".into(), ..NewEvent::default() };
+        let receipt = store.append_with(&event, Some(Level::Accepted)).unwrap();
+        store.wait_durable(receipt.seq, Level::Durable, Duration::from_secs(30)).unwrap();
+        let error =
+            store.wait_durable(receipt.seq + 1, Level::Durable, Duration::from_millis(5)).unwrap_err();
+        assert_eq!(error.code(), crate::error::Code::Timeout);
+        assert_eq!(store.disk_stats().unwrap().syncs, 1);
+    }
 }

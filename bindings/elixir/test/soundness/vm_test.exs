@@ -21,6 +21,10 @@ defmodule ElixirScope.Soundness.VmTest do
   end
 
   @load """
+  case System.get_env("ESF_TEST_DIR") do
+    nil -> :ok
+    folder -> Application.put_env(:elixir_scope, :event_store, data_dir: folder, durability: :group)
+  end
   {:ok, _} = Application.ensure_all_started(:elixir_scope)
   alias ElixirScope.Foundation.{Config, Events}
   for _ <- 1..200, do: spawn(fn -> Config.subscribe(); Events.subscribe(); receive do: (:never -> :ok) end)
@@ -42,16 +46,30 @@ defmodule ElixirScope.Soundness.VmTest do
   test "the VM halts #{@halts} times under notification load, in an orderly way and at once", %{ebin: ebin} do
     ways = ["System.halt(0)", "System.stop(0); Process.sleep(:infinity)", ":erlang.halt(0, flush: false)"]
 
-    results =
-      1..@halts
-      |> Task.async_stream(fn n -> run(ebin, @load <> Enum.at(ways, rem(n, 3))) end,
-        max_concurrency: System.schedulers_online(),
-        timeout: 120_000
-      )
-      |> Enum.map(fn {:ok, result} -> result end)
-
+    results = halt_all(fn n -> run(ebin, @load <> Enum.at(ways, rem(n, 3))) end, @halts)
     assert length(results) == @halts
     for {output, status} <- results, do: assert({status, output} == {0, ""})
+  end
+
+  # Processes wait for the disk, and are told by our own thread, while the VM goes down.
+  test "the VM halts #{div(@halts, 4)} times while processes wait for the disk", %{ebin: ebin} do
+    ways = ["System.halt(0)", "System.stop(0); Process.sleep(:infinity)", ":erlang.halt(0, flush: false)"]
+    folder = Path.join(System.tmp_dir!(), "esf-halts-#{System.unique_integer([:positive])}-#{System.pid()}")
+    on_exit(fn -> File.rm_rf!(folder) end)
+    File.mkdir_p!(folder)
+
+    halt = fn n ->
+      run(ebin, @load <> Enum.at(ways, rem(n, 3)), env: [{"ESF_TEST_DIR", Path.join(folder, "#{n}")}])
+    end
+
+    results = halt_all(halt, div(@halts, 4))
+    for {output, status} <- results, do: assert({status, output} == {0, ""})
+  end
+
+  defp halt_all(halt, count) do
+    1..count
+    |> Task.async_stream(halt, max_concurrency: System.schedulers_online(), timeout: 120_000)
+    |> Enum.map(fn {:ok, result} -> result end)
   end
 
   test "a panic inside a NIF is an error, and the VM and the instance go on", %{ebin: ebin} do
