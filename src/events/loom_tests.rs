@@ -39,8 +39,13 @@ fn draft(time: i64) -> Draft<'static> {
     }
 }
 
+/// The hash of the events' correlation id, by which chains and compact indexes know them.
+fn key() -> u64 {
+    Hash::seeded(1).bytes(b"c")
+}
+
 fn append(writer: &mut Writer, seq: u64) {
-    let index = writer.stage(&draft(seq as i64 * 10), 7).unwrap();
+    let index = writer.stage(&draft(seq as i64 * 10), key()).unwrap();
     writer.finish(index, seq, 100 + seq, 1);
     writer.publish();
 }
@@ -56,7 +61,7 @@ fn check(segment: &Segment) -> u32 {
         let mut found = segment.hits(Index::EventId, 100 + seq).unwrap().newest_first(segment);
         assert!(found.any(|at| at == index), "a published event is in the index");
     }
-    for index in segment.hits(Index::Correlation, 7).unwrap().newest_first(segment) {
+    for index in segment.hits(Index::Correlation, key()).unwrap().newest_first(segment) {
         if let Some(record) = segment.record(index) {
             assert_eq!(record.correlation(), Some(&b"c"[..]));
         }
@@ -69,7 +74,11 @@ fn check(segment: &Segment) -> u32 {
 
 #[test]
 fn loom_a_reader_of_a_segment_sees_whole_events_only() {
-    loom::model(|| {
+    // Seven indexes are linked for each event: every interleaving would take hours. Three preemptions show what can
+    // go wrong between two threads; LOOM_MAX_PREEMPTIONS asks for more.
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = model.preemption_bound.or(Some(3));
+    model.check(|| {
         let mut writer = Segment::create(&shared(), SHAPE, 0).unwrap();
         let segment = Arc::clone(writer.segment());
         let reader = thread::spawn(move || {
@@ -101,7 +110,7 @@ fn loom_a_reader_finds_an_event_before_while_and_after_its_segment_is_sealed() {
             let segment = Arc::clone(&segment);
             move || {
                 // A walk that began along the chain ends there, whatever becomes of the segment meanwhile.
-                let mut walk = segment.hits(Index::Correlation, 7).unwrap();
+                let mut walk = segment.hits(Index::Correlation, key()).unwrap();
                 let newest = walk.newest(&segment);
                 let mut found = segment.hits(Index::EventId, 101).unwrap().newest_first(&segment);
                 assert!(found.any(|at| at == 0));
@@ -113,10 +122,10 @@ fn loom_a_reader_finds_an_event_before_while_and_after_its_segment_is_sealed() {
         let mut next = Segment::create(&shared, SHAPE, 0).unwrap();
         append(&mut next, 1);
         assert_eq!(
-            next.segment().hits(Index::Correlation, 7).unwrap().newest_first(next.segment()).count(),
+            next.segment().hits(Index::Correlation, key()).unwrap().newest_first(next.segment()).count(),
             1
         );
-        assert!(segment.hits(Index::Correlation, 7).unwrap().size().is_some(), "it is sealed");
+        assert!(segment.hits(Index::Correlation, key()).unwrap().size().is_some(), "it is sealed");
         reader.join().unwrap();
     });
 }
