@@ -58,6 +58,8 @@ pub fn full_store(made: &[Made]) -> EventStore {
             store.append(&one.event()).expect("an append");
         }
     }
+    // As the worker of an instance does.
+    store.seal_pending();
     store
 }
 

@@ -1,39 +1,31 @@
 //! Ours.
 
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use elixirscope_foundation::events::{EventStore, EventStoreOptions, EventView, NewEvent, Query, Receipt};
+use elixirscope_foundation::events::{EventStore, EventView, NewEvent, Query, Receipt};
 use elixirscope_foundation::foundation::Foundation;
 use elixirscope_foundation::options::Options;
-use elixirscope_foundation::runtime::clock::{AnchoredClock, SystemClock};
 
 use super::{Durability, Store};
 use crate::workload::{Answer, Found, Made, type_name};
 
-/// A store by itself, or that of an instance.
-enum Door {
-    Alone(Box<EventStore>),
-    /// Taken when it is closed.
-    Instance(Option<Box<Foundation>>),
-}
-
 /// Our store.
 pub struct Ours {
-    door: Door,
+    /// There until this is dropped.
+    instance: Option<Box<Foundation>>,
     /// The first turn of each batch with its id. An instance stores events of its own in between.
     ids: Mutex<Vec<(u64, u64)>>,
 }
 
 impl Ours {
-    /// An empty store in memory, without bounds.
+    /// An instance with an empty store in memory: its worker seals full segments behind the appends.
     pub fn in_memory() -> Self {
-        let options = EventStoreOptions { max_events: None, ..EventStoreOptions::default() };
-        let clock = AnchoredClock::new(Arc::new(SystemClock), 0);
-        let store = EventStore::open(options, clock, Arc::new(AtomicU64::new(1))).expect("a store opens");
-        Self { door: Door::Alone(Box::new(store)), ids: Mutex::default() }
+        let options =
+            Options::from_json(r#"{"event_store": {"max_events": 1099511627776}}"#).expect("options");
+        let foundation = Foundation::open(&options).expect("an instance opens");
+        Self { instance: Some(Box::new(foundation)), ids: Mutex::default() }
     }
 
     /// An instance with files; what the directory holds is there again.
@@ -43,17 +35,12 @@ impl Ours {
         });
         let options = Options::from_json(&options.to_string()).map_err(|error| error.to_string())?;
         let foundation = Foundation::open(&options).map_err(|error| error.to_string())?;
-        Ok(Self { door: Door::Instance(Some(Box::new(foundation))), ids: Mutex::default() })
+        Ok(Self { instance: Some(Box::new(foundation)), ids: Mutex::default() })
     }
 
     /// The store itself.
     pub fn store(&self) -> &EventStore {
-        match &self.door {
-            Door::Alone(store) => store,
-            Door::Instance(foundation) => {
-                foundation.as_ref().expect("it is there until it is dropped").events()
-            }
-        }
+        self.instance.as_ref().expect("it is there until it is dropped").events()
     }
 
     fn find(&self, query: &Query, answer: &mut Answer) {
@@ -67,9 +54,7 @@ impl Ours {
 impl Drop for Ours {
     /// A store that cannot end its work in time has lost it: the benchmark fails.
     fn drop(&mut self) {
-        if let Door::Instance(foundation) = &mut self.door
-            && let Some(foundation) = foundation.take()
-        {
+        if let Some(foundation) = self.instance.take() {
             let report = foundation.close(Duration::from_mins(1));
             assert!(report.unfinished.is_empty(), "closing left {:?}", report.unfinished);
         }
