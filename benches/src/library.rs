@@ -37,3 +37,19 @@ impl Library {
         unsafe { std::mem::transmute_copy(&address) }
     }
 }
+
+/// Declares the functions of a library that are used, with the types of its header, and how they are found.
+#[cfg(feature = "peers")]
+macro_rules! functions {
+    ($($name:ident: $symbol:literal fn($($argument:ty),*) $(-> $answer:ty)?;)*) => {
+        struct Functions { $($name: unsafe extern "C" fn($($argument),*) $(-> $answer)?,)* }
+
+        impl Functions {
+            fn of(library: $crate::library::Library) -> Self {
+                Self { $($name: library.symbol($symbol),)* }
+            }
+        }
+    };
+}
+#[cfg(feature = "peers")]
+pub(crate) use functions;

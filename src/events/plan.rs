@@ -453,11 +453,7 @@ fn narrow(
     let crosses = bounds.times.0 < times.0 || bounds.times.1 > times.1;
     let ordered = crosses && segment.in_time_order(high);
     if ordered {
-        let column = segment.times(high);
-        let column = column.get(low as usize..).unwrap_or_default();
-        let before = column.partition_point(|time| *time < times.0) as u32;
-        let until = column.partition_point(|time| *time <= times.1) as u32;
-        (low, high) = (low + before, low + until);
+        (low, high) = segment.between_times((low, high), times);
     }
     tally.in_times += u64::from(high.saturating_sub(low));
     (low, high, ordered || !crosses)

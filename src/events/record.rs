@@ -115,6 +115,15 @@ impl<'a> Record<'a> {
         bytes.extend_from_slice(self.rest);
     }
 
+    /// Appends all its bytes, with other numbers for the names of its type and its node.
+    pub(crate) fn copy_numbered(self, type_id: u32, node_id: u32, bytes: &mut Vec<u8>) {
+        let mut header = *self.header;
+        put(&mut header, AT_TYPE, type_id.to_le_bytes());
+        put(&mut header, AT_NODE, node_id.to_le_bytes());
+        bytes.extend_from_slice(&header);
+        bytes.extend_from_slice(self.rest);
+    }
+
     /// All its bytes, for tests.
     #[cfg(all(test, not(loom)))]
     pub(crate) fn to_vec(self) -> Vec<u8> {

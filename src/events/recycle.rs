@@ -276,34 +276,25 @@ impl Pool {
 
     /// Takes memory back.
     pub(crate) fn give(&self, shape: Shape, buffers: Buffers) {
-        if shape == self.usual {
-            let mut kept = lock(&self.kept);
-            if kept.buffers.len() < KEPT {
-                kept.buffers.push(buffers);
-                drop(kept);
-                self.freed.tell();
-                return;
-            }
+        let usual = shape == self.usual;
+        let left = if usual { keep(&mut lock(&self.kept).buffers, buffers) } else { Some(buffers) };
+        if let Some(buffers) = left {
+            self.count_out(buffers.bytes() as u64);
         }
-        self.count_out(buffers.bytes() as u64);
-        drop(buffers);
         self.freed.tell();
     }
 
     /// Takes the memory of chains back, and clears it.
     pub(crate) fn give_tables(&self, mut tables: Tables) {
-        if tables.events == self.usual.events {
+        let left = if tables.events == self.usual.events {
             tables.clear();
-            let mut kept = lock(&self.kept);
-            if kept.tables.len() < KEPT {
-                kept.tables.push(tables);
-                drop(kept);
-                self.freed.tell();
-                return;
-            }
+            keep(&mut lock(&self.kept).tables, tables)
+        } else {
+            Some(tables)
+        };
+        if let Some(tables) = left {
+            self.count_out(tables.bytes() as u64);
         }
-        self.count_out(tables.bytes() as u64);
-        drop(tables);
         self.freed.tell();
     }
 
@@ -329,6 +320,15 @@ impl Pool {
     pub(crate) fn bytes(&self) -> u64 {
         lock(&self.kept).bytes()
     }
+}
+
+/// Keeps memory for reuse where few wait already; else it is the caller's again.
+fn keep<T>(kept: &mut Vec<T>, memory: T) -> Option<T> {
+    if kept.len() >= KEPT {
+        return Some(memory);
+    }
+    kept.push(memory);
+    None
 }
 
 #[cfg(not(loom))]

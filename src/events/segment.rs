@@ -208,6 +208,14 @@ impl Segment {
         self.disorder.load(Ordering::Relaxed) >= n
     }
 
+    /// Of the events from `low` to below `high`, which are in the order of time, those from the first to the last time.
+    pub(crate) fn between_times(&self, (low, high): (u32, u32), (first, last): (i64, i64)) -> (u32, u32) {
+        let times = self.times(high).get(low as usize..).unwrap_or_default();
+        let before = times.partition_point(|time| *time < first) as u32;
+        let until = times.partition_point(|time| *time <= last) as u32;
+        (low + before, low + until.max(before))
+    }
+
     /// The smallest and largest timestamp; of nothing, smallest above largest.
     pub(crate) fn time_bounds(&self) -> (i64, i64) {
         let (min, max) = (self.min_time.load(Ordering::Relaxed), self.max_time.load(Ordering::Relaxed));

@@ -509,11 +509,13 @@ impl EventStore {
         let asked = if explains { asked.explaining() } else { asked };
         let plan = |window| asked.plan(window, &self.shards);
         let (planned, mut plan) = self.retention.look(&self.shards, &self.frontier, plan);
+        let Some(disk) = &self.disk else { return Ok((planned, plan)) };
+        let low = self.store_low(disk);
+        if explains {
+            plan.events += disk.sealed_events(low, planned.window.low);
+        }
         // The list is read after memory's mark was: what left memory since is in it, and below the mark.
-        let planned = match &self.disk {
-            Some(disk) => planned.with_files(disk, query, self.store_low(disk), &mut plan),
-            None => planned,
-        };
+        let planned = planned.with_files(disk, query, low, &mut plan);
         Ok((planned, plan))
     }
 

@@ -10,7 +10,7 @@ use elixirscope_foundation::events::{
 };
 use elixirscope_foundation::storage::{RealStorage, SimStorage, Storage};
 
-use super::{all, event, found, open, open_with, small};
+use super::{all, event, found, open, open_with, short_of_memory, small};
 
 const MODES: [Durability; 4] =
     [Durability::CrashSafe, Durability::Interval, Durability::Group, Durability::Strict];
@@ -115,15 +115,7 @@ fn what_was_acknowledged_is_there_when_the_process_dies() {
 #[test]
 fn events_that_left_memory_are_found() {
     let (storage, directory) = simulated();
-    let options = EventStoreOptions {
-        max_memory_bytes: Some(256 << 10),
-        max_data_bytes: 4 << 10,
-        shards: Some(1),
-        segment_events: Some(16),
-        segment_bytes: Some(4 << 10),
-        ..EventStoreOptions::default()
-    };
-    let store = open_with(&storage, &directory, small(Durability::CrashSafe), options);
+    let store = open_with(&storage, &directory, small(Durability::CrashSafe), short_of_memory());
     let mut expected = Vec::new();
     for n in 0..3_000 {
         let data = numbered(n);

@@ -25,6 +25,18 @@ fn small(durability: Durability) -> DiskOptions {
     DiskOptions { durability, log_bytes: 8 << 10, segment_events: 16, ..DiskOptions::default() }
 }
 
+/// Of some thousand events most have left memory.
+fn short_of_memory() -> EventStoreOptions {
+    EventStoreOptions {
+        max_memory_bytes: Some(256 << 10),
+        max_data_bytes: 4 << 10,
+        shards: Some(1),
+        segment_events: Some(16),
+        segment_bytes: Some(4 << 10),
+        ..EventStoreOptions::default()
+    }
+}
+
 fn open(storage: &Arc<dyn Storage>, directory: &Path, disk: DiskOptions) -> EventStore {
     open_with(storage, directory, disk, EventStoreOptions::default())
 }

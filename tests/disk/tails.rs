@@ -9,19 +9,7 @@ use elixirscope_foundation::events::{
 };
 use elixirscope_foundation::storage::{Fault, Operation, SimStorage, Storage};
 
-use super::{event, open_with, small};
-
-/// Of some thousand events most have left memory.
-fn options() -> EventStoreOptions {
-    EventStoreOptions {
-        max_memory_bytes: Some(256 << 10),
-        max_data_bytes: 4 << 10,
-        shards: Some(1),
-        segment_events: Some(16),
-        segment_bytes: Some(4 << 10),
-        ..EventStoreOptions::default()
-    }
-}
+use super::{event, open_with, short_of_memory, small};
 
 fn opened(disk: &SimStorage, options: EventStoreOptions) -> Arc<EventStore> {
     let storage: Arc<dyn Storage> = Arc::new(disk.clone());
@@ -54,14 +42,14 @@ fn told(store: &Arc<EventStore>) -> (Vec<u64>, Vec<Gap>) {
 #[test]
 fn what_left_memory_and_what_was_there_before_opening_is_told() {
     let disk = SimStorage::new(1);
-    let store = opened(&disk, options());
+    let store = opened(&disk, short_of_memory());
     append(&store, 3_000);
     assert!(store.disk_stats().unwrap().memory_from_seq > 1_000);
     let all: Vec<u64> = (1..=3_000).collect();
     assert_eq!(told(&store), (all.clone(), vec![]));
     assert!(store.close_files().is_empty());
     drop(store);
-    let store = opened(&disk, options());
+    let store = opened(&disk, short_of_memory());
     let live = store.tail(TailOptions::default()).unwrap();
     append(&store, 1);
     let Some(TailItem::Event(event)) = live.try_next().unwrap() else { panic!("it is told") };
@@ -72,7 +60,7 @@ fn what_left_memory_and_what_was_there_before_opening_is_told() {
 #[test]
 fn what_the_bound_on_events_hides_in_files_is_a_gap() {
     let disk = SimStorage::new(1);
-    let store = opened(&disk, EventStoreOptions { max_events: Some(1_500), ..options() });
+    let store = opened(&disk, EventStoreOptions { max_events: Some(1_500), ..short_of_memory() });
     append(&store, 3_000);
     let hidden = Gap { first_seq: 1, last_seq: 1_500, reason: GapReason::Removed };
     assert_eq!(told(&store), ((1_501..=3_000).collect(), vec![hidden]));
@@ -81,7 +69,7 @@ fn what_the_bound_on_events_hides_in_files_is_a_gap() {
 #[test]
 fn a_file_that_cannot_be_read_is_an_error_until_it_can() {
     let disk = SimStorage::new(1);
-    let store = opened(&disk, options());
+    let store = opened(&disk, short_of_memory());
     append(&store, 3_000);
     let tail = store.tail(from_start()).unwrap();
     disk.inject(Fault::new(Operation::Open, libc::EIO));

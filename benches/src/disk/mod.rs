@@ -11,9 +11,9 @@ pub use crash::append_and_die;
 
 use std::time::Duration;
 
-use self::race::{Cost, Race, append_together, at_rest};
+use self::race::{Cost, Race, Round, append_together, at_rest};
 use crate::contest::{append_batches, append_singles};
-use crate::harness::{Effort, Rounds, Target, Unit, progress};
+use crate::harness::{Effort, Rounds, Target, Unit};
 use crate::machine::{disk_bytes, settle};
 use crate::report::Outcome;
 use crate::stores::Durability;
@@ -60,9 +60,7 @@ fn group(effort: &Effort, outcome: &mut Outcome) -> Result<(), String> {
     let mut cost = Cost::new(&race, "group");
     let (alone, each, most) =
         if effort.quick { (20, 2, effort.slice) } else { (500, 50, Duration::from_secs(1)) };
-    while race.stored < race.workload.total {
-        progress(&format!("{}: {} of {} events", race.durability.name(), race.stored, race.workload.total));
-        let (start, end, warm) = (race.stored, race.stored + race.chunk, race.stored > 0);
+    while let Some(Round { start, end, warm }) = race.next_round() {
         let first = start..end - alone - WAITING * each;
         let single = first.end..first.end + alone;
         for (index, contestant) in race.contestants.iter().enumerate() {
@@ -122,9 +120,7 @@ fn crash_safe(effort: &Effort, outcome: &mut Outcome) -> Result<(), String> {
     );
     let mut cost = Cost::new(&race, "crash_safe");
     let alone = race.chunk / 20;
-    while race.stored < race.workload.total {
-        progress(&format!("{}: {} of {} events", race.durability.name(), race.stored, race.workload.total));
-        let (start, end, warm) = (race.stored, race.stored + race.chunk, race.stored > 0);
+    while let Some(Round { start, end, warm }) = race.next_round() {
         let first = start..end - alone;
         for (index, contestant) in race.contestants.iter().enumerate() {
             let store = &*contestant.store;

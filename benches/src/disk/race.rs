@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use crate::contest::{Contestant, Questions, Samples, append_batches};
-use crate::harness::{Effort, Measured, Rounds, Target, Unit};
+use crate::harness::{Effort, Measured, Rounds, Target, Unit, progress};
 use crate::machine::{Folder, processor_time, settle, written_bytes};
 use crate::report::Outcome;
 use crate::stores::{Durability, Naive, Open, Store, kinds};
@@ -16,6 +16,16 @@ pub struct Place {
     open: Open,
     /// A folder of its own.
     pub path: PathBuf,
+}
+
+/// The turns of a round.
+pub struct Round {
+    /// The first.
+    pub start: u64,
+    /// Behind the last.
+    pub end: u64,
+    /// Whether its times count: those of the first do not.
+    pub warm: bool,
 }
 
 /// The stores of one durability, that hold the first `stored` events.
@@ -75,6 +85,15 @@ impl Race {
             rounds.subject(contestant.role, &contestant.name);
         }
         rounds
+    }
+
+    /// What is to be stored next, until the run is stored.
+    pub fn next_round(&self) -> Option<Round> {
+        let (start, total) = (self.stored, self.workload.total);
+        (start < total).then(|| {
+            progress(&format!("{}: {start} of {total} events", self.durability.name()));
+            Round { start, end: start + self.chunk, warm: start > 0 }
+        })
     }
 
     /// Every store has stored the turns up to `end`, the first of them, up to `batched`, in batches.

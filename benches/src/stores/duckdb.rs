@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 use std::ptr::null_mut;
 use std::sync::{Mutex, MutexGuard};
 
-use super::{Durability, Kind, Store};
+use super::{Durability, Kind, Store, boxed};
 use crate::harness::Role;
-use crate::library::Library;
+use crate::library::{Library, functions};
 use crate::workload::{Answer, Found, Made, NODE, type_name};
 
 /// DuckDB as a kind of store.
 pub const KIND: Kind = Kind {
     name: "DuckDB",
     role: Role::Peer,
-    in_memory: Some(|| DuckDb::open(None).map(|store| Box::new(store) as Box<dyn Store>)),
+    in_memory: Some(|| boxed(DuckDb::open(None))),
     on_disk: Some(|path, durability| match durability {
-        Durability::Group => DuckDb::open(Some(path)).map(|store| Box::new(store) as Box<dyn Store>),
+        Durability::Group => boxed(DuckDb::open(Some(path))),
         Durability::CrashSafe => Err("it syncs each commit".to_owned()),
     }),
 };
@@ -84,19 +84,7 @@ impl Text {
     }
 }
 
-/// Declares the functions that are used, with the types of duckdb.h, and how they are found.
-macro_rules! functions {
-    ($($name:ident: $symbol:literal fn($($argument:ty),*) $(-> $answer:ty)?;)*) => {
-        struct Functions { $($name: unsafe extern "C" fn($($argument),*) $(-> $answer)?,)* }
-
-        impl Functions {
-            fn of(library: Library) -> Self {
-                Self { $($name: library.symbol($symbol),)* }
-            }
-        }
-    };
-}
-
+// The types are those of duckdb.h.
 functions! {
     open: c"duckdb_open" fn(*const c_char, *mut Handle) -> State;
     connect: c"duckdb_connect" fn(Handle, *mut Handle) -> State;

@@ -5,7 +5,7 @@ use std::path::Path;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 
 use super::kv::{Engine, Put, Reader, Space};
-use super::{Durability, Kind, Store};
+use super::{Durability, Kind, boxed};
 use crate::harness::Role;
 
 /// fjall as a kind of store.
@@ -13,11 +13,7 @@ pub const KIND: Kind = Kind {
     name: "fjall",
     role: Role::Peer,
     in_memory: None,
-    on_disk: Some(|path, durability| {
-        Fjall::open(path, durability)
-            .map(|store| Box::new(store) as Box<dyn Store>)
-            .map_err(|error| error.to_string())
-    }),
+    on_disk: Some(|path, durability| boxed(Fjall::open(path, durability))),
 };
 
 /// As much as the others with a cache of their own have.

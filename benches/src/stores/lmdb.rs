@@ -7,7 +7,7 @@ use heed::types::Bytes;
 use heed::{Database, Env, EnvFlags, EnvOpenOptions, MdbError, PutFlags, RoTxn, WithTls};
 
 use super::kv::{Engine, Put, Reader, Space};
-use super::{Durability, Kind, Store};
+use super::{Durability, Kind, boxed};
 use crate::harness::Role;
 
 /// LMDB as a kind of store.
@@ -15,11 +15,7 @@ pub const KIND: Kind = Kind {
     name: "LMDB",
     role: Role::Peer,
     in_memory: None,
-    on_disk: Some(|path, durability| {
-        Lmdb::open(path, durability)
-            .map(|store| Box::new(store) as Box<dyn Store>)
-            .map_err(|error| error.to_string())
-    }),
+    on_disk: Some(|path, durability| boxed(Lmdb::open(path, durability))),
 };
 
 /// Address space, of which only what is used becomes disk.

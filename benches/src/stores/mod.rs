@@ -87,6 +87,11 @@ impl Durability {
 /// A store, or why it is not to be had.
 pub type Opened = Result<Box<dyn Store>, String>;
 
+/// A store as one of any kind, and what went wrong in words.
+fn boxed<S: Store + 'static>(opened: Result<S, impl std::fmt::Display>) -> Opened {
+    opened.map(|store| Box::new(store) as Box<dyn Store>).map_err(|error| error.to_string())
+}
+
 /// Makes or opens a store in a directory; the error says why it is not to be had.
 pub type Open = fn(&Path, Durability) -> Opened;
 
@@ -108,7 +113,7 @@ const OURS: Kind = Kind {
     name: "EventStore",
     role: Role::Ours,
     in_memory: Some(|| Ok(Box::new(Ours::in_memory()))),
-    on_disk: Some(|path, durability| Ok(Box::new(Ours::on_disk(path, durability)?))),
+    on_disk: Some(|path, durability| boxed(Ours::on_disk(path, durability))),
 };
 
 /// What a straightforward program has.

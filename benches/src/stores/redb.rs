@@ -5,7 +5,7 @@ use std::path::Path;
 use redb::{Builder, Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
 
 use super::kv::{Engine, Put, Reader, Space};
-use super::{Durability, Kind, Store};
+use super::{Durability, Kind, boxed};
 use crate::harness::Role;
 
 /// redb as a kind of store.
@@ -13,11 +13,7 @@ pub const KIND: Kind = Kind {
     name: "redb",
     role: Role::Peer,
     in_memory: None,
-    on_disk: Some(|path, durability| {
-        Redb::open(path, durability)
-            .map(|store| Box::new(store) as Box<dyn Store>)
-            .map_err(|error| error.to_string())
-    }),
+    on_disk: Some(|path, durability| boxed(Redb::open(path, durability))),
 };
 
 /// As much as the others with a cache of their own have.

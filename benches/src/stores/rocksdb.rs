@@ -6,18 +6,16 @@ use std::path::Path;
 use std::ptr::{NonNull, null_mut};
 
 use super::kv::{Engine, Put, Reader, Space};
-use super::{Durability, Kind, Store};
+use super::{Durability, Kind, boxed};
 use crate::harness::Role;
-use crate::library::Library;
+use crate::library::{Library, functions};
 
 /// RocksDB as a kind of store.
 pub const KIND: Kind = Kind {
     name: "RocksDB",
     role: Role::Peer,
     in_memory: None,
-    on_disk: Some(|path, durability| {
-        RocksDb::open(path, durability).map(|store| Box::new(store) as Box<dyn Store>)
-    }),
+    on_disk: Some(|path, durability| boxed(RocksDb::open(path, durability))),
 };
 
 /// The distribution's library; `scripts/peers.sh` installs it.
@@ -35,19 +33,7 @@ struct Opaque {
 type Pointer = *mut Opaque;
 type Bytes = *const c_char;
 
-/// Declares the functions that are used, with the types of rocksdb/c.h, and how they are found.
-macro_rules! functions {
-    ($($name:ident: $symbol:literal fn($($argument:ty),*) $(-> $answer:ty)?;)*) => {
-        struct Functions { $($name: unsafe extern "C" fn($($argument),*) $(-> $answer)?,)* }
-
-        impl Functions {
-            fn of(library: Library) -> Self {
-                Self { $($name: library.symbol($symbol),)* }
-            }
-        }
-    };
-}
-
+// The types are those of rocksdb/c.h.
 functions! {
     options_create: c"rocksdb_options_create" fn() -> Pointer;
     create_if_missing: c"rocksdb_options_set_create_if_missing" fn(Pointer, c_uchar);

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use rusqlite::{Connection, Row, params};
 
-use super::{Durability, Kind, Store};
+use super::{Durability, Kind, Store, boxed};
 use crate::harness::Role;
 use crate::workload::{Answer, Found, Made, NODE, type_name};
 
@@ -14,14 +14,8 @@ use crate::workload::{Answer, Found, Made, NODE, type_name};
 pub const KIND: Kind = Kind {
     name: "SQLite",
     role: Role::Peer,
-    in_memory: Some(|| {
-        Sqlite::in_memory().map(|store| Box::new(store) as Box<dyn Store>).map_err(|error| error.to_string())
-    }),
-    on_disk: Some(|path, durability| {
-        Sqlite::open(path, durability)
-            .map(|store| Box::new(store) as Box<dyn Store>)
-            .map_err(|error| error.to_string())
-    }),
+    in_memory: Some(|| boxed(Sqlite::in_memory())),
+    on_disk: Some(|path, durability| boxed(Sqlite::open(path, durability))),
 };
 
 /// Type and node are numbers, whose names somebody else keeps. The indexes end with the id, which is the rowid.

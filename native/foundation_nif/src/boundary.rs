@@ -12,7 +12,7 @@ use rustler::{Encoder, Env, Term};
 use serde_json::Value;
 
 use crate::atoms;
-use crate::terms::{Keys, date_time, from_value, known_atom};
+use crate::terms::{Keys, date_time, from_value, known_atom, map_of};
 
 /// Runs a NIF's body; what it returns is what the caller gets.
 ///
@@ -64,8 +64,7 @@ fn error_struct<'a>(env: Env<'a>, error: &Error) -> Term<'a> {
         (atoms::retry_strategy().encode(env), word(env, row.retry.name())),
         (atoms::recovery_actions().encode(env), actions.encode(env)),
     ];
-    // The keys are distinct, which is all that making a map asks for.
-    Term::map_from_pairs(env, &pairs).unwrap_or_else(|_| Term::map_new(env))
+    map_of(env, &pairs)
 }
 
 /// A word of the error table as an atom: there are few, so the VM may well be made to have them all.

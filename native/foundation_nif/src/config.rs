@@ -10,7 +10,7 @@ use crate::atoms;
 use crate::boundary::guard;
 use crate::instance::{pinned, with};
 use crate::paths::{Node, Paths, dotted, paths};
-use crate::terms::{Keys, from_value, known_atom, to_value};
+use crate::terms::{Keys, from_value, known_atom, map_of, serialized, to_value};
 
 /// `{:ok, value}` at a path of atoms; `[]` is the whole tree.
 #[rustler::nif]
@@ -79,9 +79,8 @@ fn config_version<'a>(env: Env<'a>, handle: Term<'a>) -> Term<'a> {
 fn config_stats<'a>(env: Env<'a>, handle: Term<'a>) -> Term<'a> {
     guard(env, || {
         pinned(handle, |instance| {
-            let stats = serde_json::to_value(instance.foundation().config().stats())
-                .map_err(|e| Error::new(Code::SerializationFailed, format!("the counts: {e}")))?;
-            Ok((atoms::ok(), from_value(env, &stats, Keys::Atoms)).encode(env))
+            let stats = serde_json::to_value(instance.foundation().config().stats());
+            Ok((atoms::ok(), serialized(env, "the counts", stats)?).encode(env))
         })
     })
 }
@@ -134,7 +133,7 @@ fn subtree<'a>(env: Env<'a>, paths: &Paths, node: &Node, snapshot: &Snapshot) ->
             .children(env)
             .map(|(key, child)| Ok((key, subtree(env, paths, child, snapshot)?)))
             .collect::<Result<Vec<_>, Error>>()?;
-        return Ok(Term::map_from_pairs(env, &pairs).unwrap_or_else(|_| Term::map_new(env)));
+        return Ok(map_of(env, &pairs));
     };
     let spec = schema().keys().get(number);
     let Some((spec, value)) = spec.and_then(|spec| Some((spec, snapshot.value(spec.path)?))) else {
@@ -161,7 +160,7 @@ pub(crate) fn tree<'a>(env: Env<'a>, paths: &Paths, path: &str, value: &Value) -
                     (known_atom(env, key), tree(env, paths, &below, value))
                 })
                 .collect();
-            Term::map_from_pairs(env, &pairs).unwrap_or_else(|_| Term::map_new(env))
+            map_of(env, &pairs)
         }
         Value::String(word) => {
             let number = schema().keys().iter().position(|key| key.path == path);

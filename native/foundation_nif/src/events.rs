@@ -3,7 +3,7 @@
 //! An event goes out as the tuple `{event_type, event_id, timestamp, {year, …, microsecond}, node, pid, correlation_id, parent_id, encoding,
 //! data, seq, config_version}`, from which Elixir makes the struct.
 
-use elixirscope_foundation::error::{Code, Error};
+use elixirscope_foundation::error::Error;
 use elixirscope_foundation::events::EventView;
 use rustler::types::tuple::make_tuple;
 use rustler::{Encoder, Env, Term};
@@ -13,7 +13,7 @@ use crate::atoms;
 use crate::boundary::guard;
 use crate::instance::pinned;
 use crate::json::{data_term, is_slow};
-use crate::terms::{Keys, binary, bytes_of, civil, from_value, integer, known_atom, new_binary};
+use crate::terms::{binary, bytes_of, civil, integer, known_atom, new_binary, serialized};
 use crate::texts;
 
 /// `{:ok, event}` of an id, or `:dirty` where a file has to be read for it.
@@ -58,9 +58,8 @@ fn event_prune<'a>(env: Env<'a>, handle: Term<'a>, timestamp: Term<'a>) -> Term<
 fn event_stats<'a>(env: Env<'a>, handle: Term<'a>) -> Term<'a> {
     guard(env, || {
         pinned(handle, |instance| {
-            let stats = serde_json::to_value(instance.foundation().events().stats())
-                .map_err(|e| Error::new(Code::SerializationFailed, format!("the counts: {e}")))?;
-            Ok((atoms::ok(), from_value(env, &stats, Keys::Atoms)).encode(env))
+            let stats = serde_json::to_value(instance.foundation().events().stats());
+            Ok((atoms::ok(), serialized(env, "the counts", stats)?).encode(env))
         })
     })
 }

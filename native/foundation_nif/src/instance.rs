@@ -24,7 +24,7 @@ use crate::boundary::guard;
 use crate::metrics::Metrics;
 use crate::subscribers::Subscribers;
 use crate::tails::Tails;
-use crate::terms::{Keys, from_value, mismatch, to_value, unsigned};
+use crate::terms::{mismatch, serialized, to_value, unsigned};
 use crate::type_cache::TypeCache;
 
 /// How long a forgotten instance may take to close.
@@ -265,9 +265,8 @@ fn stop_notifying(env: Env<'_>) -> Term<'_> {
 fn instance_status<'a>(env: Env<'a>, handle: Term<'a>) -> Term<'a> {
     guard(env, || {
         pinned(handle, |instance| {
-            let status = serde_json::to_value(instance.foundation().status())
-                .map_err(|e| Error::new(Code::SerializationFailed, format!("the status: {e}")))?;
-            Ok((atoms::ok(), from_value(env, &status, Keys::Atoms)).encode(env))
+            let status = serde_json::to_value(instance.foundation().status());
+            Ok((atoms::ok(), serialized(env, "the status", status)?).encode(env))
         })
     })
 }

@@ -20,7 +20,7 @@ use rustler::{Encoder, Env, Term};
 use crate::atoms;
 use crate::boundary::guard;
 use crate::instance::{Attached, with};
-use crate::terms::{Items, as_f64, atom_text, integer, mismatch, new_binary, word};
+use crate::terms::{Items, as_f64, atom_text, integer, map_of, mismatch, new_binary, word};
 
 /// How many metrics an instance may have by name.
 const MAX_METRICS: usize = 10_000;
@@ -488,7 +488,7 @@ fn metrics_count<'a>(env: Env<'a>, handle: Term<'a>) -> Term<'a> {
                 (atoms::attached(), attached as u64),
                 (atoms::refused(), metrics.refused.load(Ordering::Relaxed)),
             ];
-            let map = Term::map_from_pairs(env, &counts).unwrap_or_else(|_| Term::map_new(env));
+            let map = map_of(env, &counts);
             Ok((atoms::ok(), map).encode(env))
         })
     })

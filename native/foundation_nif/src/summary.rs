@@ -11,7 +11,7 @@ use crate::boundary::guard;
 use crate::conditions::{decode_query, path};
 use crate::events::{Seen, event_term};
 use crate::instance::pinned;
-use crate::terms::{Keys, from_value, integer, known_atom, mismatch, new_binary, optional, unsigned};
+use crate::terms::{integer, known_atom, mismatch, new_binary, optional, serialized, unsigned};
 
 /// `{:ok, how many}` events a query finds.
 #[rustler::nif(schedule = "DirtyCpu")]
@@ -30,9 +30,8 @@ fn event_explain<'a>(env: Env<'a>, handle: Term<'a>, query: Term<'a>) -> Term<'a
     guard(env, || {
         let query = decode_query(query)?;
         pinned(handle, |instance| {
-            let plan = serde_json::to_value(instance.foundation().events().explain(&query)?)
-                .map_err(|e| Error::new(Code::SerializationFailed, format!("the plan: {e}")))?;
-            Ok((atoms::ok(), from_value(env, &plan, Keys::Atoms)).encode(env))
+            let plan = serde_json::to_value(instance.foundation().events().explain(&query)?);
+            Ok((atoms::ok(), serialized(env, "the plan", plan)?).encode(env))
         })
     })
 }

@@ -20,7 +20,9 @@ use crate::conditions::decode_query;
 use crate::instance::with;
 use crate::json;
 use crate::subscribers::local_pid;
-use crate::terms::{Keys, date_time, from_value, known_atom, new_binary, optional, unsigned};
+use crate::terms::{
+    Keys, date_time, from_value, known_atom, map_of, new_binary, optional, serialized, unsigned,
+};
 use crate::texts;
 
 /// The tails of one instance's processes.
@@ -145,7 +147,7 @@ fn gap_map<'a>(env: Env<'a>, gap: Gap) -> Term<'a> {
         (atoms::count().encode(env), gap.count().encode(env)),
         (atoms::reason().encode(env), reason.encode(env)),
     ];
-    Term::map_from_pairs(env, &pairs).unwrap_or_else(|_| Term::map_new(env))
+    map_of(env, &pairs)
 }
 
 /// The event as Elixir's struct, the same that `Events.get/1` answers; `own` is a process of this node.
@@ -165,7 +167,7 @@ fn event_struct<'a>(env: Env<'a>, event: &EventView<'_>, own: LocalPid) -> Term<
         (atoms::parent_id().encode(env), event.parent_id().encode(env)),
         (atoms::data().encode(env), data_term(env, event)),
     ];
-    Term::map_from_pairs(env, &pairs).unwrap_or_else(|_| Term::map_new(env))
+    map_of(env, &pairs)
 }
 
 /// The data as `Events.Codec` makes a term of it: what cannot be read is seen as its bytes.
@@ -195,7 +197,7 @@ fn own_term<'a>(env: Env<'a>, value: &Value) -> Term<'a> {
             _ => (key.encode(env), from_value(env, value, Keys::Strings)),
         })
         .collect();
-    Term::map_from_pairs(env, &pairs).unwrap_or_else(|_| Term::map_new(env))
+    map_of(env, &pairs)
 }
 
 /// The process is sent the events that the query finds as they are stored: `{:ok, id}`.
@@ -270,9 +272,8 @@ fn event_subscription_stats<'a>(env: Env<'a>, handle: Term<'a>, id: Term<'a>) ->
     guard(env, || {
         let id = unsigned("the subscription", id)?;
         with(handle, |attached| {
-            let stats = serde_json::to_value(attached.tails.find(id, Tail::stats)?)
-                .map_err(|e| Error::new(Code::SerializationFailed, format!("the counts: {e}")))?;
-            Ok((atoms::ok(), from_value(env, &stats, Keys::Atoms)).encode(env))
+            let stats = serde_json::to_value(attached.tails.find(id, Tail::stats)?);
+            Ok((atoms::ok(), serialized(env, "the counts", stats)?).encode(env))
         })
     })
 }

@@ -270,6 +270,22 @@ fn atom_value(term: Term<'_>) -> Value {
     atom_text(term).map_or(Value::Null, Value::String)
 }
 
+/// A map of these pairs. The keys are distinct, which is all that making one asks for.
+pub(crate) fn map_of<'a>(env: Env<'a>, pairs: &[(impl Encoder, impl Encoder)]) -> Term<'a> {
+    Term::map_from_pairs(env, pairs).unwrap_or_else(|_| Term::map_new(env))
+}
+
+/// What the core has serialised, as a term whose keys are atoms where the VM has them. `what` names it in the error.
+pub(crate) fn serialized<'a>(
+    env: Env<'a>,
+    what: &str,
+    value: serde_json::Result<Value>,
+) -> Result<Term<'a>, Error> {
+    value
+        .map(|value| from_value(env, &value, Keys::Atoms))
+        .map_err(|error| Error::new(Code::SerializationFailed, format!("{what}: {error}")))
+}
+
 /// The core's dynamic value as a term.
 pub(crate) fn from_value<'a>(env: Env<'a>, value: &Value, keys: Keys) -> Term<'a> {
     match value {
@@ -292,7 +308,7 @@ pub(crate) fn from_value<'a>(env: Env<'a>, value: &Value, keys: Keys) -> Term<'a
             };
             let pairs: Vec<(Term<'a>, Term<'a>)> =
                 fields.iter().map(|(k, v)| (key(k), from_value(env, v, keys))).collect();
-            Term::map_from_pairs(env, &pairs).unwrap_or_else(|_| Term::map_new(env))
+            map_of(env, &pairs)
         }
     }
 }
@@ -359,5 +375,5 @@ pub(crate) fn date_time<'a>(env: Env<'a>, ns: i64) -> Term<'a> {
         (atoms::time_zone().encode(env), "Etc/UTC".encode(env)),
         (atoms::zone_abbr().encode(env), "UTC".encode(env)),
     ];
-    Term::map_from_pairs(env, &pairs).unwrap_or_else(|_| Term::map_new(env))
+    map_of(env, &pairs)
 }

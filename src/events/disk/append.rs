@@ -23,14 +23,14 @@ impl EventStore {
 
     /// Waits until what was just stored is as safe as was asked for, and writes the level into the receipts.
     pub(in super::super) fn await_level(&self, receipts: &mut [Receipt], level: Option<Level>) -> Result<()> {
+        // Without files nothing better is to be had than what the receipts say.
+        let Some(disk) = &self.disk else { return Ok(()) };
         let Some(last) = receipts.iter().map(|receipt| receipt.seq).max().filter(|seq| *seq > 0) else {
             return Ok(());
         };
-        // Without files nothing better is to be had, and the receipt says so.
-        let wanted = if self.disk.is_some() { level.unwrap_or(self.usual_level()) } else { Level::Accepted };
+        let wanted = level.unwrap_or(disk.mode.level());
         // Without a log to copy to, a store that copies goes on in memory, and the receipt says so.
-        let copies = self.disk.as_ref().is_some_and(|disk| disk.mode.maps());
-        let done = wanted == Level::CrashSafe && copies && (level.is_none() || is_logged(receipts));
+        let done = wanted == Level::CrashSafe && disk.mode.maps() && (level.is_none() || is_logged(receipts));
         let reached = if wanted > Level::Accepted && !done {
             match self.wait_safe(last + 1, wanted, None) {
                 Ok(()) => wanted,

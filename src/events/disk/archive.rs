@@ -15,7 +15,7 @@ use super::super::record::{Draft, Record};
 use super::super::recycle::Budget;
 use super::super::retention::{Dead, is_dead, prune_segment};
 use super::super::segment::{Index, Segment, Shape, Shared, Writer};
-use super::manifest::{Prune, SegmentRow, identity};
+use super::manifest::{SegmentRow, identity};
 use super::{Disk, quarantine};
 use crate::error::{Code, Error, Result};
 use crate::runtime::sync::{AtomicU64, Mutex, Ordering, lock, try_lock};
@@ -333,8 +333,7 @@ impl Disk {
         let count = segment.committed();
         for (index, time) in (0..count).zip(segment.times(count)) {
             let Some(record) = segment.record(index) else { continue };
-            let gone = |prune: &Prune| *time < prune.before_time && record.seq() < prune.below_seq;
-            if prunes.iter().any(gone) {
+            if prunes.iter().any(|prune| prune.covers(*time, record.seq())) {
                 segment.dead.get_or_init(|| Dead::new(segment.shape().events)).mark(index);
             }
         }

@@ -3,7 +3,7 @@
 use super::super::file::{Filter, Footer, Limits, Scratch, SegmentEncoder, SegmentFile};
 use super::super::filter::{Bits, KINDS, Kind};
 use super::super::hash::Hash;
-use super::super::record::{AT_NODE, AT_TYPE, Record};
+use super::super::record::Record;
 use super::Disk;
 use super::archive::Sealed;
 use super::manifest::{Prune, identity};
@@ -90,8 +90,8 @@ impl<'w> Filling<'w> {
         let identity = identity(disk.store, small.row.file);
         let file = SegmentFile::open(&*disk.storage, &path, identity, Limits::default())?;
         let gone = |record: &Record<'_>| {
-            record.seq() < low
-                || prunes.iter().any(|p| record.timestamp() < p.before_time && record.seq() < p.below_seq)
+            let (time, seq) = (record.timestamp(), record.seq());
+            seq < low || prunes.iter().any(|prune| prune.covers(time, seq))
         };
         let names = &disk.shared.names;
         if file.footer().events != small.row.events {
@@ -102,17 +102,11 @@ impl<'w> Filling<'w> {
         let mut scratch = Scratch::default();
         for number in 0..file.blocks().len() {
             let block = file.read_block_with(number, &mut scratch)?;
-            for (index, record) in block.records().enumerate() {
-                let Some(bytes) = block.record_bytes(index).filter(|_| !gone(&record)) else { continue };
+            for record in block.records().filter(|record| !gone(record)) {
                 // Every block of a file has numbers of its own for names; what follows in this one has the store's.
+                let number = |of| names.intern(block.name(of).unwrap_or_default());
                 own.clear();
-                own.extend_from_slice(bytes);
-                for (at, number) in [(AT_TYPE, record.type_id()), (AT_NODE, record.node_id())] {
-                    let number = names.intern(block.name(number).unwrap_or_default())?;
-                    if let Some(place) = own.get_mut(at..at + 4) {
-                        place.copy_from_slice(&number.to_le_bytes());
-                    }
-                }
+                record.copy_numbered(number(record.type_id())?, number(record.node_id())?, &mut own);
                 self.push(record, &own, |number| names.name(number))?;
             }
         }

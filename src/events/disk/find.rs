@@ -29,13 +29,9 @@ impl PendingFile {
         let (mut low, mut high) =
             (segment.below_seq(count, self.seqs.0), segment.below_seq(count, self.seqs.1));
         if segment.in_time_order(high)
-            && let Some((first, last)) = self.times
+            && let Some(times) = self.times
         {
-            let column = segment.times(high);
-            let column = column.get(low as usize..).unwrap_or_default();
-            let until = low + column.partition_point(|time| *time <= last) as u32;
-            low += column.partition_point(|time| *time < first) as u32;
-            high = until.max(low);
+            (low, high) = segment.between_times((low, high), times);
         }
         Ok(Pending { edge: self.edge, segment, low, high, exact: false })
     }
@@ -47,7 +43,6 @@ impl Planned {
         let Window { low: memory, .. } = self.window;
         let (first, last) = query.seq_range.unwrap_or((0, u64::MAX));
         let (from, to) = (low.max(first), memory.min(last.saturating_add(1)));
-        plan.events += disk.sealed_events(low, memory);
         if from >= to {
             return self;
         }
@@ -95,9 +90,7 @@ impl Planned {
         }
         self
     }
-}
 
-impl Planned {
     /// What the filters of the segments in files say, read where they were not yet.
     fn masks(&self, disk: &Disk, (from, to): (u64, u64)) -> Vec<u64> {
         let mut masks = Vec::new();
@@ -118,7 +111,7 @@ impl Planned {
 
 impl Disk {
     /// About how many events are in files from `low` to below `to`.
-    fn sealed_events(&self, low: u64, to: u64) -> u64 {
+    pub(crate) fn sealed_events(&self, low: u64, to: u64) -> u64 {
         let segments = self.archive.segments();
         segments
             .iter()

@@ -170,13 +170,9 @@ impl Logs {
 
     /// A log to write to: one that is ready, else a new one.
     pub(crate) fn open(&self, next_seq: u64) -> Result<OpenLog> {
-        let mut files = lock(&self.files);
-        let spare = if files.spare.is_empty() { None } else { Some(files.spare.remove(0)) };
-        if let Some(log) = spare {
-            files.open.push(log.number);
+        if let Some(log) = self.open_ready() {
             return Ok(log);
         }
-        drop(files);
         let log = self.make(next_seq)?;
         lock(&self.files).open.push(log.number);
         Ok(log)

@@ -37,16 +37,13 @@ struct ShardLog {
     unfinished: bool,
 }
 
-/// The events that are in no log: from the first to the last of them.
-#[derive(Default)]
-struct Unlogged(Option<(u64, u64)>);
-
 /// The mapped logs of a store, one for each shard that was written to.
 pub(crate) struct Mapped {
     shards: Box<[Mutex<Option<ShardLog>>]>,
     /// Logs that were closed and are not synced yet.
     closed: Mutex<Vec<(Handle, u64)>>,
-    range: Mutex<Unlogged>,
+    /// The first and the last event that are in no log, if there are such.
+    range: Mutex<Option<(u64, u64)>>,
     /// The first event of that range, changed with it; `u64::MAX` for none.
     unlogged_from: AtomicU64,
     unlogged: AtomicU64,
@@ -63,7 +60,7 @@ impl Mapped {
         Self {
             shards: (0..shards).map(|_| Mutex::new(None)).collect(),
             closed: Mutex::new(Vec::new()),
-            range: Mutex::new(Unlogged::default()),
+            range: Mutex::new(None),
             unlogged_from: AtomicU64::new(u64::MAX),
             unlogged: AtomicU64::new(0),
             refused: AtomicBool::new(false),
@@ -90,21 +87,21 @@ impl Mapped {
     /// Everything below `seq` is safe: what was unlogged there is so no more.
     pub(crate) fn caught_up(&self, seq: u64) {
         let mut range = lock(&self.range);
-        range.0 = range.0.filter(|(_, last)| *last >= seq).map(|(first, last)| (first.max(seq), last));
-        self.publish(&range);
+        *range = range.filter(|(_, last)| *last >= seq).map(|(first, last)| (first.max(seq), last));
+        self.publish(*range);
     }
 
     /// Events that are about to be published and are in no log, or not with all of their append.
     pub(crate) fn note_unlogged(&self, first: u64, last: u64) {
         let mut range = lock(&self.range);
         self.unlogged.fetch_add(last - first + 1, Ordering::Relaxed);
-        let (from, to) = range.0.unwrap_or((first, last));
-        range.0 = Some((from.min(first), to.max(last)));
-        self.publish(&range);
+        let (from, to) = range.unwrap_or((first, last));
+        *range = Some((from.min(first), to.max(last)));
+        self.publish(*range);
     }
 
-    fn publish(&self, range: &Unlogged) {
-        self.unlogged_from.store(range.0.map_or(u64::MAX, |(first, _)| first), Ordering::Release);
+    fn publish(&self, range: Option<(u64, u64)>) {
+        self.unlogged_from.store(range.map_or(u64::MAX, |(first, _)| first), Ordering::Release);
     }
 
     /// Copies what a writer has staged and not published into the shard's log; whether it is there. The caller holds

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::super::file::{DamageKind, FileKind, Header, Identity, LogItem, scan_log};
-use super::super::record::{AT_NODE, AT_TYPE, FLAG_CONFIG, Record};
+use super::super::record::{FLAG_CONFIG, Record};
 use super::DiskOptions;
 use super::logs::log_number;
 use super::manifest::{Manifest, MissingRange, Prune, SegmentRow, segment_numbers};
@@ -191,13 +191,8 @@ pub(crate) struct Tail {
 impl Tail {
     fn push(&mut self, record: Record<'_>, type_name: &str, node_name: &str) {
         let start = self.bytes.len();
-        record.copy_to(&mut self.bytes);
-        for (at, name) in [(AT_TYPE, type_name), (AT_NODE, node_name)] {
-            let number = self.number(name);
-            if let Some(place) = self.bytes.get_mut(start + at..start + at + 4) {
-                place.copy_from_slice(&number.to_le_bytes());
-            }
-        }
+        let (type_id, node_id) = (self.number(type_name), self.number(node_name));
+        record.copy_numbered(type_id, node_id, &mut self.bytes);
         self.places.push((record.seq(), start, self.bytes.len()));
     }
 
@@ -317,11 +312,12 @@ impl Recovered {
         let names = storage.list(directory)?;
         let mut report = RecoveryReport::default();
         let manifest = find_manifest(&**storage, directory, &names, options.read_only, &mut report)?;
+        let sealed_config = ConfigPast::from_row(manifest.config.as_ref());
         let mut recovered = Self {
             next_seq: manifest.sealed_seq,
             next_log: manifest.next_log,
-            config: ConfigPast::from_row(manifest.config.as_ref()),
-            sealed_config: ConfigPast::from_row(manifest.config.as_ref()),
+            config: sealed_config.clone(),
+            sealed_config,
             storage: Arc::clone(storage),
             directory: directory.to_owned(),
             options,

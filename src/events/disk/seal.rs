@@ -13,9 +13,9 @@ use super::super::retention::is_dead;
 use super::super::store::EventStore;
 use super::Disk;
 use super::archive::Sealed;
-use super::filling::{Filling, SEGMENT_BYTES};
+use super::filling::{Filling, SEGMENT_BYTES, Stamps};
 use super::gather::Places;
-use super::manifest::{Manifest, Prune, SegmentRow, identity};
+use super::manifest::{Manifest, SegmentRow, identity};
 use super::recover::ConfigPast;
 use crate::error::Result;
 use crate::runtime::sync::{Ordering, lock, try_lock};
@@ -37,7 +37,7 @@ struct Filled {
     /// Behind the last event that was passed, sealed or not.
     to: u64,
     /// Timestamp and `seq` of each event, to count what a prune meanwhile took.
-    events: Vec<(i64, u64)>,
+    events: Stamps,
     config: ConfigPast,
 }
 
@@ -97,7 +97,7 @@ impl EventStore {
     }
 
     fn seal_one(&self, disk: &Disk, sealer: &mut Sealer, to: u64) -> Result<()> {
-        let (file, small) = {
+        let (file, mut small) = {
             let state = lock(&disk.state);
             let segments = disk.archive.segments();
             // A small last segment is written anew with what follows it: closing often must not leave many files.
@@ -107,7 +107,6 @@ impl EventStore {
             let small = segments.last().filter(|last| is_small(&last.row));
             (state.next_file, small.cloned())
         };
-        let mut small = small;
         let filled = loop {
             let filled = self.write_segment(disk, sealer, to, file, small.as_deref());
             let Err(error) = filled else { break filled? };
@@ -178,21 +177,19 @@ impl EventStore {
     ) -> Result<()> {
         let Filled { mut row, to, events, config } = filled;
         let mut state = lock(&disk.state);
-        let gone = |prune: &Prune, (time, seq): (i64, u64)| time < prune.before_time && seq < prune.below_seq;
         let prunes = disk.prunes.load();
-        let dead = events.iter().filter(|event| prunes.iter().any(|prune| gone(prune, **event))).count();
-        row.live = row.events - dead as u64;
-        let list = disk.archive.segments();
-        let mut rows: Vec<SegmentRow> = list.iter().map(|sealed| sealed.current_row()).collect();
+        let gone = |(time, seq): &&(i64, u64)| prunes.iter().any(|prune| prune.covers(*time, *seq));
+        row.live = row.events - events.iter().filter(gone).count() as u64;
+        let mut list = disk.archive.segments().as_ref().clone();
         if small.is_some() {
-            rows.pop();
+            list.pop();
         }
         let empty = row.events == 0;
         if !empty {
-            rows.push(row.clone());
+            list.push(Arc::new(Sealed::new(row.clone(), &disk.filters)));
         }
         let before = state.clone();
-        state.segments = rows;
+        state.segments = list.iter().map(|sealed| sealed.current_row()).collect();
         state.next_file = file + 1;
         state.sealed_seq = to;
         state.config = config.to_row();
@@ -205,13 +202,6 @@ impl EventStore {
             return Err(error);
         }
         sealer.config = config;
-        let mut list = list.as_ref().clone();
-        if small.is_some() {
-            list.pop();
-        }
-        if !empty {
-            list.push(Arc::new(Sealed::new(row.clone(), &disk.filters)));
-        }
         disk.archive.replace(list);
         disk.sealed.store(to, Ordering::Release);
         self.retention.sealed(to);

@@ -69,7 +69,7 @@ impl EventStore {
         let segments = disk.archive.segments();
         let (cached_bytes, loads) = disk.archive.memory();
         let (logs_made, logs_recycled) = disk.logs.made();
-        let (syncs, sync_failures, _) = disk.sync.counts();
+        let (syncs, sync_failures) = disk.sync.counts();
         let (last_sync_ns, last_sync_took_ns) = disk.sync.last_sync();
         let (unlogged, log_stalls) = disk.mapped.counts();
         let (seals, seal_failures, last_failure) = disk.failures();

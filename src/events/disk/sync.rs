@@ -49,6 +49,18 @@ struct Flusher {
     buffer: Vec<u8>,
 }
 
+/// The watermarks of the levels that are waited for, read once for all who wait.
+struct Marks {
+    crash_safe: u64,
+    durable: u64,
+}
+
+impl Marks {
+    fn of(&self, level: Level) -> u64 {
+        if level == Level::Durable { self.durable } else { self.crash_safe }
+    }
+}
+
 /// The watermarks and the queue before them.
 pub(crate) struct Syncing {
     durable: AtomicU64,
@@ -57,7 +69,6 @@ pub(crate) struct Syncing {
     changed: Condvar,
     rounds: AtomicU64,
     failures: AtomicU64,
-    bytes: AtomicU64,
     /// When the last sync ended, on the store's clock, and how long it took.
     last_sync: AtomicU64,
     last_took: AtomicU64,
@@ -81,7 +92,6 @@ impl Syncing {
             changed: Condvar::new(),
             rounds: AtomicU64::new(0),
             failures: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
             last_sync: AtomicU64::new(0),
             last_took: AtomicU64::new(0),
         }
@@ -92,10 +102,9 @@ impl Syncing {
         self.durable.load(Ordering::Acquire)
     }
 
-    /// Rounds, failures of rounds, and bytes written by rounds.
-    pub(crate) fn counts(&self) -> (u64, u64, u64) {
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        (read(&self.rounds), read(&self.failures), read(&self.bytes))
+    /// Rounds, and failures of rounds.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.rounds.load(Ordering::Relaxed), self.failures.load(Ordering::Relaxed))
     }
 
     /// When the last sync ended and how long it took, in nanoseconds; 0 before the first.
@@ -265,11 +274,10 @@ impl EventStore {
         {
             let mut state = lock(&disk.sync.state);
             let failure = state.failure.clone().filter(|_| failed);
-            let (safe, durable) = (self.watermark(Level::CrashSafe), self.watermark(Level::Durable));
+            let marks = self.marks();
             let waiters = std::mem::take(&mut state.waiters);
             for waiter in waiters {
-                let reached = if waiter.level == Level::Durable { durable } else { safe };
-                if reached >= waiter.seq {
+                if marks.of(waiter.level) >= waiter.seq {
                     calls.push((waiter.then, Ok(())));
                 } else if let Some(failure) = &failure {
                     calls.push((waiter.then, Err(not_durable(failure))));
@@ -301,6 +309,10 @@ impl EventStore {
         }
     }
 
+    fn marks(&self) -> Marks {
+        Marks { crash_safe: self.watermark(Level::CrashSafe), durable: self.watermark(Level::Durable) }
+    }
+
     /// Whether a round that nobody is at would bring somebody further.
     pub(super) fn wants_round(&self, disk: &Disk) -> bool {
         let state = lock(&disk.sync.state);
@@ -310,12 +322,9 @@ impl EventStore {
     /// Whether somebody waits for events that are there. Those that are not are no work.
     fn is_awaited(&self, disk: &Disk, state: &State) -> bool {
         let next = self.frontier.next();
-        let (safe, durable) = (self.watermark(Level::CrashSafe), self.watermark(Level::Durable));
-        let lags = |waiter: &Waiter| {
-            let reached = if waiter.level == Level::Durable { durable } else { safe };
-            reached < waiter.seq.min(next)
-        };
-        disk.pending.load(Ordering::Acquire) > durable || state.waiters.iter().any(lags)
+        let marks = self.marks();
+        let lags = |waiter: &Waiter| marks.of(waiter.level) < waiter.seq.min(next);
+        disk.pending.load(Ordering::Acquire) > marks.durable || state.waiters.iter().any(lags)
     }
 
     /// Writes and syncs once. On success `durable` has moved up to what was published when the round began, or, with
@@ -384,7 +393,6 @@ impl EventStore {
         let Flusher { places, buffer, .. } = flusher;
         buffer.clear();
         let mut position = log.position();
-        let began = position;
         let names = &self.shared.names;
         places.walk(&self.shards, to, &mut |segment, index, record| {
             log.push(segment, index, names, buffer);
@@ -401,7 +409,6 @@ impl EventStore {
         log.write(position, buffer)?;
         buffer.clear();
         log.sync()?;
-        disk.sync.bytes.fetch_add(log.position() - began, Ordering::Relaxed);
         Ok(places.next())
     }
 }

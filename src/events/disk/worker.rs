@@ -159,21 +159,15 @@ impl EventStore {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
-    use std::path::Path;
-
     use super::super::super::model::NewEvent;
-    use super::super::{DiskOptions, Recovered};
+    use super::super::{DiskOptions, tests};
     use super::*;
     use crate::events::EventStoreOptions;
-    use crate::runtime::clock::{AnchoredClock, SimClock};
-    use crate::storage::{SimStorage, Storage};
+    use crate::storage::SimStorage;
 
     fn open(storage: &SimStorage, durability: Durability) -> EventStore {
-        let storage: Arc<dyn Storage> = Arc::new(storage.clone());
-        let options = DiskOptions { durability, ..DiskOptions::default() };
-        let read = Recovered::read(storage, Path::new("d"), options, "test", &mut |_| ()).unwrap();
-        let clock = AnchoredClock::new(Arc::new(SimClock::new(1)), 0);
-        EventStore::open_recovered(EventStoreOptions::default(), clock, Arc::default(), read).unwrap()
+        let files = DiskOptions { durability, ..DiskOptions::default() };
+        tests::open(storage, files, EventStoreOptions::default())
     }
 
     #[test]

@@ -88,6 +88,13 @@ pub(crate) struct Prune {
     pub(crate) below_seq: u64,
 }
 
+impl Prune {
+    /// Whether it removed the event of this time and `seq`.
+    pub(crate) fn covers(&self, time: i64, seq: u64) -> bool {
+        time < self.before_time && seq < self.below_seq
+    }
+}
+
 /// Events that are missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MissingRange {

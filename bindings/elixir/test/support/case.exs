@@ -6,6 +6,7 @@ defmodule ElixirScope.Case do
   use ExUnit.CaseTemplate
 
   alias ElixirScope.Foundation
+  alias ElixirScope.Foundation.{Instance, ProcessRegistry}
   alias ElixirScope.Foundation.Services.{ConfigServer, EventStore, TelemetryService}
 
   using do
@@ -34,6 +35,15 @@ defmodule ElixirScope.Case do
   def event(type \\ :test, data \\ %{}, opts \\ []) do
     {:ok, event} = Foundation.Events.new_event(type, data, opts)
     event
+  end
+
+  @doc "A store of its own with these options: its handle."
+  def own_store(options \\ []) do
+    namespace = {:test, make_ref()}
+    start_supervised!({EventStore, [namespace: namespace] ++ options}, id: namespace)
+    # It has an instance as soon as it answers.
+    {:ok, _status} = GenServer.call(ProcessRegistry.via_tuple(namespace, :event_store), :get_status)
+    Instance.handle(namespace)
   end
 
   @doc "Asks until the answer is true; fails after 5 s."

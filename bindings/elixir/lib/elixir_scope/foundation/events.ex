@@ -408,24 +408,11 @@ defmodule ElixirScope.Foundation.Events do
 
   def store_in(handle, %Event{event_id: id, event_type: type, timestamp: timestamp} = event, wanted)
       when is_integer(id) and is_integer(timestamp) and type != nil do
-    # Taken apart here, where that costs a nanosecond a field and not ten.
-    %{node: node, pid: pid, correlation_id: correlation, parent_id: parent, data: data} = event
-    wall = Codec.wall_ns(event.wall_time)
-
-    case Native.event_append(handle, type, id, timestamp, wall, node, pid, correlation, parent, data) do
-      {:ok, _id} = stored when elem(wanted, 0) != :durable ->
-        stored
-
-      :encode ->
-        handle
-        |> store_encoded(event, wall, &Native.event_append_encoded/10)
-        |> settled(handle, event, wanted)
-
-      {:error, _error} = failure ->
-        explain(event, failure)
-
-      other ->
-        settled(other, handle, event, wanted)
+    case append(handle, event) do
+      {:ok, _id} = stored when elem(wanted, 0) != :durable -> stored
+      {:error, _error} = failure -> explain(event, failure)
+      # What the disk has yet to do, the process waits for.
+      other -> Durability.settle(other, handle, wanted, fn -> append(handle, event) end)
     end
   end
 
@@ -482,12 +469,8 @@ defmodule ElixirScope.Foundation.Events do
     end
   end
 
-  # What the disk has yet to do, the process waits for.
-  defp settled(answer, handle, event, wanted) do
-    Durability.settle(answer, handle, wanted, fn -> append(handle, event) end)
-  end
-
   defp append(handle, event) do
+    # Taken apart here, where that costs a nanosecond a field and not ten.
     %{event_id: id, event_type: type, timestamp: timestamp, node: node, pid: pid} = event
     %{correlation_id: correlation, parent_id: parent, data: data} = event
     wall = Codec.wall_ns(event.wall_time)

@@ -1,20 +1,14 @@
 defmodule ElixirScope.Foundation.BoundsTest do
   use ExUnit.Case, async: true
 
-  alias ElixirScope.Foundation.{Error, Events, Instance, Native, ProcessRegistry}
+  import ElixirScope.Case, only: [own_store: 0, own_store: 1]
+
+  alias ElixirScope.Foundation.{Error, Events, Native}
   alias ElixirScope.Foundation.Services.EventStore
   alias ElixirScope.Foundation.Types.Event
 
-  # A store of its own with these options.
-  defp open(options) do
-    namespace = {:test, make_ref()}
-    start_supervised!({EventStore, [namespace: namespace] ++ options}, id: namespace)
-    {:ok, _status} = GenServer.call(ProcessRegistry.via_tuple(namespace, :event_store), :get_status)
-    Instance.handle(namespace)
-  end
-
   defp full(options) do
-    handle = open([max_events: 3] ++ options)
+    handle = own_store([max_events: 3] ++ options)
     for n <- 1..3, do: assert(Events.store_in(handle, event(n)) == {:ok, n})
     handle
   end
@@ -76,12 +70,12 @@ defmodule ElixirScope.Foundation.BoundsTest do
   end
 
   test "an event that is sent again is an error, or answered as the first time" do
-    handle = open([])
+    handle = own_store()
     assert Events.store_in(handle, event(1, %{a: self()})) == {:ok, 1}
 
     assert {:error, %Error{error_type: :duplicate_event_id}} = Events.store_in(handle, event(1, %{a: self()}))
 
-    handle = open(on_duplicate: :return, max_events: 2, overflow_strategy: :error)
+    handle = own_store(on_duplicate: :return, max_events: 2, overflow_strategy: :error)
     assert Events.store_in(handle, event(1, %{a: self()})) == {:ok, 1}
     assert Events.store_in(handle, event(1, %{a: self()})) == {:ok, 1}
 
@@ -96,7 +90,7 @@ defmodule ElixirScope.Foundation.BoundsTest do
 
   test "memory is bounded" do
     handle =
-      open(
+      own_store(
         max_memory_mb: 1,
         prune_interval_ms: 86_400_000,
         max_data_bytes: 4_096,
@@ -115,7 +109,7 @@ defmodule ElixirScope.Foundation.BoundsTest do
   end
 
   test "events expire by themselves" do
-    handle = open(max_age_seconds: 1, prune_interval_ms: 1)
+    handle = own_store(max_age_seconds: 1, prune_interval_ms: 1)
     {:ok, _} = Events.store_batch_in(handle, for(n <- 1..4, do: event(n)))
     future = %{event(5) | timestamp: 0x7FFF_FFFF_FFFF_FFFF}
     {:ok, _} = Events.store_in(handle, future)

@@ -3,9 +3,10 @@ defmodule ElixirScope.Foundation.ContractTest do
 
   # The scenarios that the Rust and the C driver ask, too: tests/contract/queries.rs says what their lines mean.
 
-  alias ElixirScope.Foundation.{Error, Events, Instance, Native}
+  import ElixirScope.Case, only: [own_store: 0]
+
+  alias ElixirScope.Foundation.{Error, Events, Native}
   alias ElixirScope.Foundation.Events.{Subscription, Summary}
-  alias ElixirScope.Foundation.Services.EventStore
   alias ElixirScope.Foundation.Types.Event
 
   @scenarios Path.expand("../../../../../tests/contract/queries.jsonl", __DIR__)
@@ -34,7 +35,7 @@ defmodule ElixirScope.Foundation.ContractTest do
 
         cond do
           line["store"] ->
-            {open(), asked}
+            {own_store(), asked}
 
           line["append"] ->
             append(handle, line["append"], text, file)
@@ -51,16 +52,6 @@ defmodule ElixirScope.Foundation.ContractTest do
       |> elem(1)
 
     assert asked > 100
-  end
-
-  defp open do
-    namespace = {:test, make_ref()}
-    start_supervised!({EventStore, namespace: namespace}, id: namespace)
-    # It has an instance as soon as it answers.
-    {:ok, _status} =
-      GenServer.call(ElixirScope.Foundation.ProcessRegistry.via_tuple(namespace, :event_store), :get_status)
-
-    Instance.handle(namespace)
   end
 
   # A term is stored as Elixir stores terms; JSON comes in as another language's export does.

@@ -1,17 +1,10 @@
 defmodule ElixirScope.Foundation.StoreAsyncTest do
   use ExUnit.Case, async: true
 
-  alias ElixirScope.Foundation.{Error, Events, Instance, ProcessRegistry}
-  alias ElixirScope.Foundation.Services.EventStore
-  alias ElixirScope.Foundation.Types.Event
+  import ElixirScope.Case, only: [own_store: 0, own_store: 1]
 
-  # A store of its own with these options.
-  defp open(options) do
-    namespace = {:test, make_ref()}
-    start_supervised!({EventStore, [namespace: namespace] ++ options}, id: namespace)
-    {:ok, _status} = GenServer.call(ProcessRegistry.via_tuple(namespace, :event_store), :get_status)
-    Instance.handle(namespace)
-  end
+  alias ElixirScope.Foundation.{Error, Events}
+  alias ElixirScope.Foundation.Types.Event
 
   defp event(n, data \\ nil), do: %Event{event_type: :tick, event_id: n, timestamp: n, data: data}
 
@@ -24,7 +17,7 @@ defmodule ElixirScope.Foundation.StoreAsyncTest do
   end
 
   test "events are stored as they are, in the order of the calls, also such as the runtime encodes" do
-    handle = open([])
+    handle = own_store()
 
     full = %{
       event(1, %{pid: self(), list: Enum.to_list(1..10)})
@@ -47,7 +40,7 @@ defmodule ElixirScope.Foundation.StoreAsyncTest do
   end
 
   test "what is wrong is said at once, what turns out later is counted" do
-    handle = open(max_events: 2, overflow_strategy: :error)
+    handle = own_store(max_events: 2, overflow_strategy: :error)
 
     for {wrong, type} <- [
           {%{event(1) | event_id: nil}, :validation_failed},
@@ -69,7 +62,7 @@ defmodule ElixirScope.Foundation.StoreAsyncTest do
 
   test "what waits is bounded, and is stored when there is room" do
     options = [overflow_strategy: :block, block_timeout_ms: 3_600_000, async_queue_events: 3]
-    handle = open([max_events: 1] ++ options)
+    handle = own_store([max_events: 1] ++ options)
     # The second one waits for room: three are all that may wait.
     answers = Enum.map(1..100, &Events.store_async_in(handle, event(&1)))
     {taken, refused} = Enum.split_with(answers, &match?({:ok, _id}, &1))
@@ -90,7 +83,7 @@ defmodule ElixirScope.Foundation.StoreAsyncTest do
   end
 
   test "many processes, one store" do
-    handle = open(max_events: 100_000)
+    handle = own_store(max_events: 100_000)
 
     1..8
     |> Enum.map(fn p ->

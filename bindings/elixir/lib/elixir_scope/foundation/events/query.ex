@@ -47,6 +47,8 @@ defmodule ElixirScope.Foundation.Events.Query do
       {:invalid_input, :colour}
   """
 
+  import ElixirScope.Foundation.Events.Options, only: [wrong: 3]
+
   alias ElixirScope.Foundation.{Error, Native}
   alias ElixirScope.Foundation.Events.Codec
   alias ElixirScope.Foundation.Types.Event
@@ -111,7 +113,7 @@ defmodule ElixirScope.Foundation.Events.Query do
   @spec run(t(), non_neg_integer()) :: {:ok, [Event.t()]} | {:error, Error.t()}
   def run(%__MODULE__{} = query, handle) do
     case first(query, handle) do
-      {:done, rows} -> {:ok, Enum.map(rows, &Codec.event/1)}
+      {:done, rows} -> {:ok, events(rows)}
       {:more, cursor, rows} -> more(cursor, [rows])
       failure -> named(failure)
     end
@@ -266,12 +268,6 @@ defmodule ElixirScope.Foundation.Events.Query do
   defp expected(:limit), do: "an integer of at least 0, or nil"
   defp expected(:timeout), do: "an integer of at least 0, or nil"
   defp expected(_unknown), do: nil
-
-  defp wrong(key, value, expected) do
-    Error.error_result(:invalid_input, "#{key} is #{inspect(value, limit: 5)}; it must be #{expected}",
-      context: %{key: key, expected: expected}
-    )
-  end
 
   # A correlation is found through its index; everything else may have to look at many events first, and conditions
   # and long lists take time to be read.

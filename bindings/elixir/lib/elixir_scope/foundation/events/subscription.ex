@@ -3,6 +3,8 @@ defmodule ElixirScope.Foundation.Events.Subscription do
   # Subscriptions to events: what `Events.subscribe/2` and `Events.tail/2` do. The native store finds the events and
   # sends them; here are the options and the stream.
 
+  import ElixirScope.Foundation.Events.Options, only: [wrong: 3]
+
   alias ElixirScope.Foundation.{Error, Native}
   alias ElixirScope.Foundation.Events.Query
 
@@ -112,10 +114,4 @@ defmodule ElixirScope.Foundation.Events.Subscription do
 
   defp timeout(timeout),
     do: wrong(:timeout, timeout, "a number of milliseconds of at least 1, or :infinity")
-
-  defp wrong(key, value, expected) do
-    Error.error_result(:invalid_input, "#{key} is #{inspect(value, limit: 5)}; it must be #{expected}",
-      context: %{key: key, expected: expected}
-    )
-  end
 end

@@ -3,6 +3,8 @@ defmodule ElixirScope.Foundation.Events.Summary do
   # What a query finds counted instead of shown, how it would be found, and the tree of causes of an event:
   # `ElixirScope.Foundation.Events` describes each.
 
+  import ElixirScope.Foundation.Events.Options, only: [wrong: 3]
+
   alias ElixirScope.Foundation.{Error, Native}
   alias ElixirScope.Foundation.Events.{Codec, Query}
 
@@ -83,9 +85,7 @@ defmodule ElixirScope.Foundation.Events.Summary do
     if valid?.(value) do
       checked(given, rest, [value | values])
     else
-      Error.error_result(:invalid_input, "#{key} is #{inspect(value, limit: 5)}; it must be #{expected}",
-        context: %{key: key, expected: expected}
-      )
+      wrong(key, value, expected)
     end
   end
 end
