@@ -54,6 +54,9 @@ struct Closed {
 }
 
 /// The logs of a store and what they are made from.
+///
+/// Invariant: from when its number is given out until its events are all sealed, a log is in `files`, so that no
+/// [`Logs::floor`] is above it.
 pub(crate) struct Logs {
     storage: Arc<dyn Storage>,
     directory: PathBuf,
@@ -73,7 +76,7 @@ struct Files {
     free: Vec<PathBuf>,
     /// Ready to be written to.
     spare: Vec<OpenLog>,
-    /// Numbers of the logs that are written to.
+    /// Numbers of the logs that are written to or being made.
     open: Vec<u64>,
     /// No more are made ready.
     finished: bool,
@@ -152,6 +155,7 @@ impl Logs {
         while !self.has_ready(spares) {
             let log = self.make(next_seq)?;
             let mut files = lock(&self.files);
+            files.open.retain(|number| *number != log.number);
             if files.finished {
                 // Closed meanwhile: it holds nothing, and what cannot be removed is known as unused.
                 drop(files);
@@ -173,9 +177,7 @@ impl Logs {
         if let Some(log) = self.open_ready() {
             return Ok(log);
         }
-        let log = self.make(next_seq)?;
-        lock(&self.files).open.push(log.number);
-        Ok(log)
+        self.make(next_seq)
     }
 
     /// A log that is ready, if there is one: for those who may not wait for the disk.
@@ -186,10 +188,24 @@ impl Logs {
         Some(log)
     }
 
+    /// Makes a log, which is among the open ones.
     fn make(&self, next_seq: u64) -> Result<OpenLog> {
-        let free = lock(&self.files).free.pop();
+        let (free, number) = {
+            let mut files = lock(&self.files);
+            // Making it takes as long as the disk does, and what is sealed meanwhile must not declare it unneeded.
+            let number = self.next_number.fetch_add(1, Ordering::AcqRel);
+            files.open.push(number);
+            (files.free.pop(), number)
+        };
+        let made = self.make_numbered(number, free, next_seq);
+        if made.is_err() {
+            lock(&self.files).open.retain(|open| *open != number);
+        }
+        made
+    }
+
+    fn make_numbered(&self, number: u64, free: Option<PathBuf>, next_seq: u64) -> Result<OpenLog> {
         let recycled = free.is_some();
-        let number = self.next_number.fetch_add(1, Ordering::AcqRel);
         let path = self.directory.join(format!("{PREFIX}{number:016x}{SUFFIX}"));
         let mut file = if let Some(free) = free {
             self.storage.rename(&free, &path)?;
