@@ -369,7 +369,7 @@ fn a_log_that_is_being_made_while_others_seal_is_read_after_a_crash() {
             if is_log && operation == Operation::Allocate && made.fetch_add(1, Ordering::Relaxed) == 0 {
                 let sealer = sealer.upgrade().unwrap();
                 std::thread::scope(|scope| {
-                    drop(scope.spawn(|| assert_eq!(sealer.seal_files(true).unwrap(), 1)))
+                    scope.spawn(|| assert_eq!(sealer.seal_files(true).unwrap(), 1));
                 });
             }
         });
