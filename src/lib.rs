@@ -24,6 +24,9 @@ mod own_metrics;
 mod planted;
 #[cfg(feature = "crash-tests")]
 pub mod planted;
+#[cfg(all(test, not(loom)))]
+#[path = "../tests/support/property.rs"]
+mod property;
 pub mod runtime;
 pub mod storage;
 pub mod telemetry;

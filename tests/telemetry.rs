@@ -1,5 +1,8 @@
 //! Telemetry through its public door: series, limits, and what is refused.
 
+#[path = "support/property.rs"]
+mod property;
+
 use elixirscope_foundation::error::Code;
 use elixirscope_foundation::telemetry::{Telemetry, TelemetryOptions};
 use proptest::prelude::*;
@@ -210,7 +213,7 @@ fn options_name_what_is_wrong() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(property::tried(64))]
 
     /// Against a plain map: any sequence of additions to any label sets, in any order of labels.
     #[test]

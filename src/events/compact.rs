@@ -7,11 +7,13 @@
 //! have one node), and ids in a row.
 //!
 //! It is built once, by counting, and never changes. Per event it takes at most 6 bytes for each of correlation id,
-//! parent, pid and id and 2 for each of type and node, in a segment of the usual width; twice that in a wide one.
+//! parent, pid and id and 2 for each of type and node, and 2 more where the events did not come in the order of time,
+//! in a segment of the usual width; twice that in a wide one.
 
+use super::by_time::ByTime;
 use super::filter::{Column, Filters, KINDS, Kind, Sides};
 use super::hash::Hash;
-use super::segment::{Index, Segment};
+use super::segment::{Index, Segment, Shared};
 
 /// Buckets of types and nodes: most segments have few.
 const NAME_BUCKETS: usize = 256;
@@ -237,13 +239,30 @@ pub(crate) struct Compact {
     id: Postings,
     kind: Postings,
     node: Postings,
+    /// Where the events did not come in the order of time.
+    by_time: Option<ByTime>,
     pub(crate) marks: Marks,
 }
 
 impl Compact {
-    /// Reads the segment, which gets no more events, from end to end. The filters come with the indexes; whoever
-    /// claims a column for them notes it in the marks.
-    pub(crate) fn build(segment: &Segment, hash: Hash, filters: &Filters) -> (Self, Sides) {
+    /// The same as [`Compact::build`] under the store's bound on memory; `None` if there is no room.
+    pub(crate) fn build_within(
+        segment: &Segment,
+        shared: &Shared,
+        filters: Option<&Filters>,
+    ) -> Option<(Self, Sides)> {
+        let most = Self::most_bytes(segment.committed()) as u64;
+        if !shared.pool.reserve(most) {
+            return None;
+        }
+        let built = Self::build(segment, shared.hash, filters);
+        shared.pool.count_out(most - built.0.bytes() as u64);
+        Some(built)
+    }
+
+    /// Reads the segment, which gets no more events, from end to end. The filters come with the indexes, if they are
+    /// wanted; whoever claims a column for them notes it in the marks.
+    pub(crate) fn build(segment: &Segment, hash: Hash, filters: Option<&Filters>) -> (Self, Sides) {
         let events = segment.committed();
         let wide = events > u32::from(u16::MAX);
         let list = || Vec::with_capacity(events as usize);
@@ -277,11 +296,11 @@ impl Compact {
             *id = hash.id(*id);
         }
         let filter = |keys: &[(u64, u32)]| {
-            let mut bits = filters.bits();
+            let mut bits = filters?.bits();
             for (hash, _) in keys {
                 bits.insert(*hash);
             }
-            bits
+            Some(bits)
         };
         let mut sides: Sides = [const { None }; KINDS];
         let keys = [
@@ -292,7 +311,7 @@ impl Compact {
         ];
         for (kind, keys) in keys {
             if let (Some(side), Some(keys)) = (sides.get_mut(kind as usize), keys) {
-                *side = Some(filter(keys));
+                *side = filter(keys);
             }
         }
         let id = if row { Postings::Row { first, events } } else { Postings::hashed(&ids, wide) };
@@ -303,9 +322,15 @@ impl Compact {
             id,
             kind: Postings::named(&kinds, wide),
             node: Postings::named(&nodes, wide),
+            by_time: (!segment.in_time_order(events)).then(|| ByTime::build(segment.times(events))),
             marks,
         };
         (compact, sides)
+    }
+
+    /// The events in the order of time, where they did not come in it.
+    pub(crate) fn by_time(&self) -> Option<&ByTime> {
+        self.by_time.as_ref()
     }
 
     fn postings(&self, index: Index) -> &Postings {
@@ -368,7 +393,7 @@ impl Compact {
         let (start, tagged) = if narrow { (2, 4) } else { (4, 8) };
         let hashed = events * tagged + (events.next_power_of_two().max(2) / 2 + 1) * start;
         let named = (events + NAME_BUCKETS + 1) * start;
-        KINDS * hashed + 2 * named
+        KINDS * hashed + 2 * named + ByTime::most_bytes(events as u32)
     }
 
     /// Where a lookup of this key reads first, for a prefetch.
@@ -400,6 +425,7 @@ impl Compact {
         [&self.correlation, &self.parent, &self.pid, &self.id, &self.kind, &self.node]
             .into_iter()
             .map(Postings::bytes)
+            .chain(self.by_time.iter().map(ByTime::bytes))
             .sum()
     }
 }

@@ -14,10 +14,11 @@ use super::condition::{Condition, Verdict};
 use super::disk::PendingFile;
 use super::hits::Hits;
 use super::model::{EventRef, EventView};
+use super::pending::{Pending, listed};
 use super::plan::Access;
 use super::query::Order;
 use super::record::Record;
-use super::retention::{alive, is_dead};
+use super::retention::is_dead;
 use super::segment::Segment;
 use crate::error::{Code, Error, Result};
 use crate::runtime::deadline::Deadline;
@@ -136,22 +137,12 @@ impl Filter {
     }
 }
 
-/// A segment that is part of the answer and has not been reached.
-pub(crate) struct Pending {
-    /// No key of the run has a first part below this.
-    pub(crate) edge: i64,
-    pub(crate) segment: Arc<Segment>,
-    /// Indexes to look at: `low..high`.
-    pub(crate) low: u32,
-    pub(crate) high: u32,
-    /// Every event of these that is there is one that is asked for.
-    pub(crate) exact: bool,
-}
-
 /// Which indexes of a segment are still to be looked at, in the order of the results.
 enum Todo {
     /// All in a range, forward or backward as the query goes.
     Range(Range<u32>),
+    /// Those at these places of the segment's order by time, likewise.
+    ByTime(Range<u32>),
     /// These, forward.
     List(std::vec::IntoIter<u32>),
     /// What an index has of one key within the range, from the end that the query begins with.
@@ -167,10 +158,9 @@ struct Run {
 
 impl Run {
     fn open(pending: Pending, filter: &Filter, watch: &mut Watch) -> Self {
-        let Pending { segment, low, high, .. } = pending;
+        let Pending { segment, range, by_time, .. } = pending;
         segment.note_read();
-        let sorted = filter.sorted(&segment, high);
-        let range = low..high;
+        let sorted = filter.sorted(&segment, range.end);
         let hits = match &filter.access {
             Access::Scan => None,
             // A segment that is not sealed may not have the index.
@@ -178,10 +168,16 @@ impl Run {
                 keys.iter().map(|key| Some(segment.hits(*index, *key)?.within(&segment, &range))).collect()
             }
         };
-        let todo = match hits {
-            None if sorted => Todo::Range(range),
-            None => Todo::List(collect(&segment, &range, sorted, filter, watch, range.clone().rev())),
-            Some(hits) => Self::through(&segment, hits, range, sorted, filter, watch),
+        let todo = match (hits, by_time) {
+            (Some(hits), _) => Self::through(&segment, hits, range, sorted, filter, watch),
+            (None, Some(places)) if filter.order == Order::Timestamp => Todo::ByTime(places),
+            (None, Some(places)) => {
+                let mut found: Vec<u32> = listed(&segment, places).collect();
+                found.sort_unstable_by(|a, b| b.cmp(a));
+                Todo::List(collect(&segment, &range, sorted, filter, watch, found.into_iter()))
+            }
+            (None, None) if sorted => Todo::Range(range),
+            (None, None) => Todo::List(collect(&segment, &range, sorted, filter, watch, range.clone().rev())),
         };
         Self { segment, todo, at: 0 }
     }
@@ -219,6 +215,10 @@ impl Run {
             let index = match &mut self.todo {
                 Todo::Range(range) if filter.descending => range.next_back()?,
                 Todo::Range(range) => range.next()?,
+                Todo::ByTime(places) => {
+                    let place = if filter.descending { places.next_back()? } else { places.next()? };
+                    segment.compact()?.by_time()?.at(place)?
+                }
                 Todo::List(list) => list.next()?,
                 Todo::Hits { hits, range } if filter.descending => {
                     hits.fetch_ahead(segment, true);
@@ -378,7 +378,8 @@ impl Cursor {
     }
 
     /// How many events are left; `timeout` when the query's time is up. Where only ranges are asked for, stretches that
-    /// lie wholly inside are counted as such; otherwise this goes through all events.
+    /// lie wholly inside are counted as such, those of segments in files without reading them; otherwise this goes
+    /// through all events.
     pub fn count(mut self) -> Result<u64> {
         self.count_rest()
     }
@@ -391,10 +392,21 @@ impl Cursor {
         let mut sure = 0;
         self.pending.retain(|one| {
             if one.exact {
-                sure += u64::from(alive(&one.segment, one.low, one.high));
+                sure += one.alive();
             }
             !one.exact
         });
+        let mut files = Vec::new();
+        for file in std::mem::take(&mut self.files) {
+            match file.count()? {
+                Some(count) => sure += count,
+                None => files.push(file),
+            }
+            if self.watch.expired(WORK_PER_LOOK) {
+                self.check()?;
+            }
+        }
+        self.files = files;
         let (offset, left) = (self.offset, self.left);
         // Of the others no more than these can count.
         (self.offset, self.left) = (0, offset.saturating_add(left).saturating_sub(sure));

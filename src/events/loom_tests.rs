@@ -94,7 +94,7 @@ fn loom_a_reader_of_a_segment_sees_whole_events_only() {
 
 /// The indexes of a segment that gets no more events.
 fn compact(segment: &Segment, shared: &Shared) -> Compact {
-    Compact::build(segment, shared.hash, &shared.filters).0
+    Compact::build(segment, shared.hash, Some(&shared.filters)).0
 }
 
 #[test]

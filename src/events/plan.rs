@@ -2,22 +2,24 @@
 //!
 //! Segments that cannot hold results are passed over by what is known about them: the range of their positions,
 //! times and ids, the filters, which say of 64 segments at once which may hold a value, and whether an index has
-//! anything of it. In the others, positions and (where they are in order) times are found by halving. What is left is
+//! anything of it. In the others, positions and times are found by halving (`pending`). What is left is
 //! looked at from end to end, or through the one index that is expected to show the fewest events; how many that are
 //! is known from the index itself, of a few segments if there are many. Everything else that the query asks for is
 //! checked event by event.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arc_swap::Guard;
 use serde::Serialize;
 
 use super::condition;
-use super::cursor::{Cursor, Filter, Pending, Watch};
+use super::cursor::{Cursor, Filter, Watch};
 use super::disk::PendingFile;
 use super::filter::Kind;
 use super::hits::Hits;
 use super::memory::prefetch;
+use super::pending::{Pending, Ranges};
 use super::query::{Order, Query};
 use super::segment::{Index, Segment, Shared};
 use super::shard::{Bounds, Entry, Shard};
@@ -101,8 +103,9 @@ pub(crate) struct Planned {
     /// Sealed segments, the next one last.
     pub(crate) files: Vec<PendingFile>,
     pub(crate) window: Window,
-    /// The index to use where nothing is known of how many events it shows.
-    pub(crate) elsewhere: Option<Access>,
+    pub(crate) ranges: Ranges,
+    /// The index to use where nothing is known of how many events it shows, and its name.
+    pub(crate) elsewhere: Option<(&'static str, Access)>,
     /// What filters can be asked for.
     pub(crate) filters: Vec<(Kind, Vec<u64>)>,
     deadline: Option<Deadline>,
@@ -129,6 +132,10 @@ struct Lookup {
 impl Lookup {
     fn hashed(name: &'static str, index: Index, kind: Kind, hash: u64) -> Self {
         Self { name, index, keys: vec![hash], filter: Some((kind, vec![hash])) }
+    }
+
+    fn access(&self) -> (&'static str, Access) {
+        (self.name, Access::Index { index: self.index, keys: self.keys.clone() })
     }
 
     /// Whether a segment certainly has nothing of these keys.
@@ -220,25 +227,25 @@ impl<'a> Asked<'a> {
         let mut tally = Tally::default();
         let mut pending = Vec::new();
         let nothing = self.nothing || from >= to || times.0 > times.1 || ids.0 > ids.1;
-        let ranges_only = self.asks_for_ranges_only();
+        let ranges =
+            Ranges { seqs: (from, to), times, ids, order: query.order, only: self.asks_for_ranges_only() };
         let lists: Vec<_> = shards.iter().filter(|_| !nothing).map(Shard::segments).collect();
-        for (entry, bounds) in self.candidates(&lists, &lookups, (from, to), times, ids, &mut tally) {
+        for (entry, bounds) in self.candidates(&lists, &lookups, &ranges, &mut tally) {
             let segment = Arc::clone(&entry.segment);
+            tally.events += u64::from(bounds.count);
             if query.without_indexes {
-                tally.events += u64::from(bounds.count);
-                let (low, high, exact) = (0, bounds.count, false);
-                pending.push(Pending { edge: i64::MIN, segment, low, high, exact });
+                pending.push(Pending::whole(segment, bounds.count));
                 continue;
             }
-            let (low, high, in_times) = narrow(&segment, &bounds, (from, to), times, &mut tally);
-            if low < high {
-                let exact = ranges_only && in_times && ids.0 <= bounds.ids.0 && bounds.ids.1 <= ids.1;
-                pending.push(Pending { edge: self.edge(&bounds), segment, low, high, exact });
+            let range = in_seqs(&segment, &bounds, ranges.seqs);
+            tally.in_seqs += range.len() as u64;
+            let one = Pending::narrowed(self.edge(&bounds), segment, &bounds, range, &ranges);
+            tally.in_times += one.left();
+            if one.left() > 0 {
+                pending.push(one);
             }
         }
-        // Segments that are read from files have the indexes of those that are being filled.
-        let usual = lookups.iter().find(|lookup| !matches!(lookup.index, Index::Node | Index::Pid));
-        let elsewhere = usual.map(|lookup| Access::Index { index: lookup.index, keys: lookup.keys.clone() });
+        let elsewhere = lookups.first().map(Lookup::access);
         let filters = lookups.iter().filter_map(|lookup| lookup.filter.clone()).collect();
         let (access, mut plan) = self.choose(lookups, &pending, &tally);
         plan.events = window.next - window.low;
@@ -263,7 +270,10 @@ impl<'a> Asked<'a> {
             indexed: !query.without_indexes,
         };
         let files = Vec::new();
-        (Planned { filter, pending, files, window, elsewhere, filters, deadline: self.deadline }, plan)
+        (
+            Planned { filter, pending, files, window, ranges, elsewhere, filters, deadline: self.deadline },
+            plan,
+        )
     }
 
     /// The segments that may hold results, with what is known of each; the others are counted as passed over.
@@ -271,11 +281,10 @@ impl<'a> Asked<'a> {
         &self,
         lists: &'l [Guard<Arc<Vec<Entry>>>],
         lookups: &[Lookup],
-        (from, to): (u64, u64),
-        times: (i64, i64),
-        ids: (u64, u64),
+        ranges: &Ranges,
         tally: &mut Tally,
     ) -> Vec<(&'l Entry, Bounds)> {
+        let ((from, to), times, ids) = (ranges.seqs, ranges.times, ranges.ids);
         let mut masks = Vec::new();
         for (kind, hashes) in lookups.iter().filter_map(|lookup| lookup.filter.as_ref()) {
             self.shared.filters.narrow(*kind, hashes, &mut masks);
@@ -356,7 +365,7 @@ impl<'a> Asked<'a> {
     /// Chooses where to look: the fewest events win.
     fn choose(&self, lookups: Vec<Lookup>, pending: &[Pending], tally: &Tally) -> (Access, Plan) {
         let query = self.query;
-        let left: u64 = pending.iter().map(|one| u64::from(one.high - one.low)).sum();
+        let left: u64 = pending.iter().map(Pending::left).sum();
         let mut plan = Plan {
             index: "none",
             reason: String::new(),
@@ -436,27 +445,12 @@ fn ranges(query: &Query, tally: &Tally) -> (&'static str, u64) {
     (name, tally.events)
 }
 
-/// The part of a segment whose positions and, as far as they are in order, times lie in these ranges; whether all of
-/// it does.
-fn narrow(
-    segment: &Segment,
-    bounds: &Bounds,
-    (from, to): (u64, u64),
-    times: (i64, i64),
-    tally: &mut Tally,
-) -> (u32, u32, bool) {
+/// The part of a segment whose positions lie in this range.
+fn in_seqs(segment: &Segment, bounds: &Bounds, (from, to): (u64, u64)) -> Range<u32> {
     let (first, last) = bounds.seqs;
-    let mut low = if first >= from { 0 } else { segment.below_seq(bounds.count, from) };
-    let mut high = if last < to { bounds.count } else { segment.below_seq(bounds.count, to) };
-    tally.events += u64::from(bounds.count);
-    tally.in_seqs += u64::from(high.saturating_sub(low));
-    let crosses = bounds.times.0 < times.0 || bounds.times.1 > times.1;
-    let ordered = crosses && segment.in_time_order(high);
-    if ordered {
-        (low, high) = segment.between_times((low, high), times);
-    }
-    tally.in_times += u64::from(high.saturating_sub(low));
-    (low, high, ordered || !crosses)
+    let low = if first >= from { 0 } else { segment.below_seq(bounds.count, from) };
+    let high = if last < to { bounds.count } else { segment.below_seq(bounds.count, to) };
+    low..high.max(low)
 }
 
 /// About how many of the `left` events in the pending ranges an index shows. A few segments stand for the others.
@@ -471,9 +465,8 @@ fn estimate(pending: &[Pending], lookup: &Lookup, left: u64) -> u64 {
     let in_segment = |one: &Pending| -> u64 {
         lookup.keys.iter().map(|key| shown(one, one.segment.hits(lookup.index, *key))).sum()
     };
-    let (shown, events) = sample().fold((0, 0), |(shown, events), one| {
-        (shown + in_segment(one), events + u64::from(one.high - one.low))
-    });
+    let (shown, events) =
+        sample().fold((0, 0), |(shown, events), one| (shown + in_segment(one), events + one.left()));
     if step == 1 || events == 0 {
         return shown;
     }
@@ -482,28 +475,28 @@ fn estimate(pending: &[Pending], lookup: &Lookup, left: u64) -> u64 {
 
 /// About how many events of a key lie in the range of a segment; all of them where there is no index.
 fn shown(one: &Pending, hits: Option<Hits>) -> u64 {
-    let range = one.low..one.high;
-    let Some(hits) = hits else { return u64::from(one.high - one.low) };
-    let mut hits = hits.within(&one.segment, &range);
+    let Some(hits) = hits else { return one.left() };
+    let range = &one.range;
+    let mut hits = hits.within(&one.segment, range);
     match hits.size() {
         Some(size) if size as usize > PROBE => return u64::from(size),
         _ => {}
     }
-    let (mut seen, mut lowest) = (0_u64, one.high);
+    let (mut seen, mut lowest) = (0_u64, range.end);
     for _ in 0..PROBE {
         let Some(at) = hits.newest(&one.segment) else { return seen };
-        if at < one.low {
+        if at < range.start {
             return seen;
         }
-        seen += u64::from(at < one.high);
+        seen += u64::from(at < range.end);
         lowest = at;
     }
     if hits.is_empty() {
         return seen;
     }
     // The rest is taken to be as dense as what was passed, which may lie behind the range.
-    let passed = u64::from(one.segment.committed().max(one.high).saturating_sub(lowest)).max(1);
-    PROBE as u64 * u64::from(one.high - one.low) / passed
+    let passed = u64::from(one.segment.committed().max(range.end).saturating_sub(lowest)).max(1);
+    PROBE as u64 * range.len() as u64 / passed
 }
 
 /// Has what an index leads to read into the caches, for all segments at once: one after the other each step would

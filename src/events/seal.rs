@@ -82,12 +82,9 @@ impl EventStore {
     /// Whether there was room for it.
     fn seal(&self, shard: &Shard, segment: &Arc<Segment>) -> bool {
         let (pool, filters) = (&self.shared.pool, &self.shared.filters);
-        let most = Compact::most_bytes(segment.committed()) as u64;
-        if !pool.reserve(most) {
+        let Some((mut compact, sides)) = Compact::build_within(segment, &self.shared, Some(filters)) else {
             return false;
-        }
-        let (mut compact, sides) = Compact::build(segment, self.shared.hash, filters);
-        pool.count_out(most - compact.bytes() as u64);
+        };
         // Without a column the segment is looked at in every search, which finds the same.
         let most = filters.most_bytes() as u64;
         if pool.reserve(most) {

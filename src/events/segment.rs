@@ -208,12 +208,12 @@ impl Segment {
         self.disorder.load(Ordering::Relaxed) >= n
     }
 
-    /// Of the events from `low` to below `high`, which are in the order of time, those from the first to the last time.
-    pub(crate) fn between_times(&self, (low, high): (u32, u32), (first, last): (i64, i64)) -> (u32, u32) {
-        let times = self.times(high).get(low as usize..).unwrap_or_default();
+    /// Of the events of a range, which are in the order of time, those from the first to the last time.
+    pub(crate) fn between_times(&self, range: Range<u32>, (first, last): (i64, i64)) -> Range<u32> {
+        let times = self.times(range.end).get(range.start as usize..).unwrap_or_default();
         let before = times.partition_point(|time| *time < first) as u32;
         let until = times.partition_point(|time| *time <= last) as u32;
-        (low + before, low + until.max(before))
+        range.start + before..range.start + until.max(before)
     }
 
     /// The smallest and largest timestamp; of nothing, smallest above largest.
@@ -260,7 +260,7 @@ impl Segment {
     }
 
     /// Replaces the chains by indexes that were built from the segment, which gets no more events.
-    pub(super) fn seal(&self, compact: Compact) {
+    pub(crate) fn seal(&self, compact: Compact) {
         if self.compact.set(compact).is_ok() {
             self.chained.clear();
         }

@@ -25,7 +25,7 @@ pub(crate) struct Bounds {
 
 impl Bounds {
     /// Reads them off a segment; `None` while it is empty. What is published later is not covered.
-    fn read(segment: &Segment) -> Option<Self> {
+    pub(crate) fn read(segment: &Segment) -> Option<Self> {
         let count = segment.committed();
         let first = segment.record(0)?.seq();
         let last = segment.record(count.checked_sub(1)?)?.seq();

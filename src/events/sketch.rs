@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(crate::property::tried(40))]
 
         #[test]
         fn quantiles_are_exact_of_few_and_close_of_many(

@@ -24,7 +24,7 @@ fn values() -> impl Strategy<Value = Vec<f64>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(crate::property::tried(256))]
 
     #[test]
     fn quantiles_are_within_one_percent(mut values in values(), q in 0.0..=1.0_f64) {

@@ -2,6 +2,8 @@
 
 mod docs;
 mod model;
+#[path = "../support/property.rs"]
+mod property;
 mod subscriptions;
 mod updates;
 mod validation;

@@ -74,7 +74,7 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(crate::property::tried(96))]
 
     #[test]
     fn behaves_like_a_map(steps in prop::collection::vec(prop::option::weighted(0.92, (path(), value())), 1..40)) {

@@ -8,6 +8,7 @@
 
 mod basics;
 mod faults;
+mod finding;
 mod instance;
 mod tails;
 

@@ -279,7 +279,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::property::tried(200))]
 
     #[test]
     fn the_books_balance_whatever_happens(

@@ -4,6 +4,8 @@ mod bounds;
 mod cleanup;
 mod later;
 mod model;
+#[path = "../support/property.rs"]
+mod property;
 mod queries;
 mod sealed;
 mod tail_callbacks;

@@ -102,7 +102,7 @@ fn merged(items: &[Told]) -> Vec<Told> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(crate::property::tried(400))]
 
     /// Against a naive model, with reads at any moment.
     #[test]

@@ -358,7 +358,7 @@ fn path_into(tree: &Value, mut choices: u64) -> Vec<Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::property::tried(2_000))]
 
     #[test]
     fn the_walk_in_place_says_what_a_naive_evaluator_says(

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
 
+use super::super::compact::Compact;
 use super::super::file::{Limits, Scratch, SegmentFile};
 use super::super::filter::{Bits, Column, Filters, Kind, Sides};
 use super::super::names::Names;
@@ -294,7 +295,12 @@ impl Disk {
             }
         }
         writer.publish();
-        Ok(Arc::clone(writer.segment()))
+        let segment = Arc::clone(writer.segment());
+        // Without room for them the chains stay, which find the same but by node and pid.
+        if let Some((compact, _)) = Compact::build_within(&segment, shared, None) {
+            segment.seal(compact);
+        }
+        Ok(segment)
     }
 
     /// Memory for a segment from a file: under the store's bound while other segments from files can make room.

@@ -3,9 +3,10 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use super::super::cursor::Pending;
+use super::super::pending::{Pending, Ranges};
 use super::super::plan::{Access, Plan, Planned, Window};
 use super::super::query::{Order, Query};
+use super::super::shard::Bounds;
 use super::{Disk, Sealed};
 use crate::error::Result;
 
@@ -15,25 +16,41 @@ pub(crate) struct PendingFile {
     pub(crate) edge: i64,
     sealed: Arc<Sealed>,
     disk: Arc<Disk>,
-    /// From the first `seq` to below the second.
-    seqs: (u64, u64),
-    /// The times asked for, where these may be found by halving.
-    times: Option<(i64, i64)>,
+    ranges: Ranges,
+    /// Whether only events in these ranges need be looked at.
+    indexed: bool,
 }
 
 impl PendingFile {
     /// Reads the segment; what is to be looked at of it.
-    pub(crate) fn open(self) -> Result<Pending> {
+    pub(crate) fn open(&self) -> Result<Pending> {
         let segment = self.disk.load(&self.sealed)?;
-        let count = segment.committed();
-        let (mut low, mut high) =
-            (segment.below_seq(count, self.seqs.0), segment.below_seq(count, self.seqs.1));
-        if segment.in_time_order(high)
-            && let Some(times) = self.times
-        {
-            (low, high) = segment.between_times((low, high), times);
+        let Some(bounds) = Bounds::read(&segment) else { return Ok(Pending::whole(segment, 0)) };
+        let below = |seq| segment.below_seq(bounds.count, seq);
+        let (from, to) = self.ranges.seqs;
+        let range = below(from)..below(to);
+        if self.indexed {
+            return Ok(Pending::narrowed(self.edge, segment, &bounds, range, &self.ranges));
         }
-        Ok(Pending { edge: self.edge, segment, low, high, exact: false })
+        Ok(Pending { edge: self.edge, range, ..Pending::whole(segment, bounds.count) })
+    }
+
+    /// How many of its events are part of the answer, if that is known without reading it or by halving; `None` if
+    /// they must be looked at.
+    pub(crate) fn count(&self) -> Result<Option<u64>> {
+        let ranges = &self.ranges;
+        if !ranges.only || !self.indexed {
+            return Ok(None);
+        }
+        let row = &self.sealed.row;
+        let within = |(least, most): (i64, i64), (first, last)| first <= least && most <= last;
+        let in_seqs = ranges.seqs.0 <= row.first_seq && row.last_seq < ranges.seqs.1;
+        let in_ids = ranges.ids.0 <= row.min_id && row.max_id <= ranges.ids.1;
+        if in_seqs && in_ids && within((row.min_time, row.max_time), ranges.times) {
+            return Ok(Some(self.sealed.live()));
+        }
+        let pending = self.open()?;
+        Ok(pending.exact.then(|| pending.alive()))
     }
 }
 
@@ -49,12 +66,11 @@ impl Planned {
         if query.without_indexes {
             // The rest of the filter takes what memory has below its mark for part of the answer.
             for pending in &mut self.pending {
-                pending.low = pending.segment.below_seq(pending.high, memory);
+                pending.range.start = pending.segment.below_seq(pending.range.end, memory);
             }
         }
-        let searched = query.time_range.filter(|_| !query.without_indexes);
-        let times = query.time_range.unwrap_or((i64::MIN, i64::MAX));
-        let ids = query.id_range.unwrap_or((0, u64::MAX));
+        let ranges = Ranges { seqs: (from, to), ..self.ranges };
+        let (times, ids, indexed) = (ranges.times, ranges.ids, !query.without_indexes);
         let masks = self.masks(disk, (from, to));
         for sealed in disk.archive.segments().iter() {
             let row = &sealed.row;
@@ -64,7 +80,7 @@ impl Planned {
             let beside =
                 row.max_time < times.0 || row.min_time > times.1 || row.max_id < ids.0 || row.min_id > ids.1;
             let missing = sealed.known_column().is_some_and(|column| !column.is_in(&masks));
-            if !query.without_indexes && (beside || missing) {
+            if indexed && (beside || missing) {
                 plan.segments_passed_over += 1;
                 continue;
             }
@@ -77,16 +93,21 @@ impl Planned {
             plan.segments += 1;
             plan.candidates += sealed.live();
             let (sealed, disk) = (Arc::clone(sealed), Arc::clone(disk));
-            self.files.push(PendingFile { edge, sealed, disk, seqs: (from, to), times: searched });
+            self.files.push(PendingFile { edge, sealed, disk, ranges, indexed });
         }
         self.files.sort_by_key(|file| Reverse(file.edge));
         self.filter.seqs.0 = self.filter.seqs.0.min(from);
         self.filter.seqs.1 = self.filter.seqs.1.max(to);
-        if let (Access::Scan, false, Some(index)) =
+        if let (Access::Scan, false, Some((name, access))) =
             (&self.filter.access, self.files.is_empty(), self.elsewhere.take())
         {
             // What is not in memory is not estimated: an index cannot be worse there by much, a scan can.
-            self.filter.access = index;
+            self.filter.access = access;
+            plan.index = name;
+            if !plan.reason.is_empty() {
+                "most selective as a rule; nothing is known of the segments in files"
+                    .clone_into(&mut plan.reason);
+            }
         }
         self
     }
