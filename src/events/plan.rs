@@ -394,7 +394,11 @@ impl<'a> Asked<'a> {
             plan.estimates.push(Estimate { index: range, events: left });
         }
         let scan = self.scan_cost(left, best.map_or(left, |(events, _)| events));
-        let chosen = best.filter(|(events, _)| events.saturating_mul(INDEX_COST) <= scan);
+        let chosen = best.filter(|(events, at)| {
+            let keys = lookups.get(*at).map_or(0, |lookup| lookup.keys.len());
+            let cost = self.index_cost(*events, keys, pending.len() as u64);
+            cost.saturating_mul(INDEX_COST) <= scan
+        });
         let chosen = chosen.and_then(|(events, at)| Some((events, lookups.into_iter().nth(at)?)));
         if let Some((events, Lookup { name, index, keys, .. })) = chosen {
             (plan.index, plan.candidates) = (name, events);
@@ -420,14 +424,26 @@ impl<'a> Asked<'a> {
         (Access::Scan, plan)
     }
 
-    /// How many events a scan looks at before it has enough, if `matching` of those in the range are wanted.
-    fn scan_cost(&self, left: u64, matching: u64) -> u64 {
+    /// The number of results after which a run in order can stop; `None` if all must be looked at first.
+    fn enough(&self) -> Option<u64> {
         let query = self.query;
         let sorted = query.order != Order::Id && query.conditions.is_empty();
-        let Some(limit) = query.limit.filter(|_| sorted) else { return left };
-        let needed =
-            u128::from(limit.saturating_add(query.offset)) * u128::from(left) / u128::from(matching.max(1));
+        query.limit.filter(|_| sorted).map(|limit| limit.saturating_add(query.offset))
+    }
+
+    /// How many events a scan looks at before it has enough, if `matching` of those in the range are wanted.
+    fn scan_cost(&self, left: u64, matching: u64) -> u64 {
+        let Some(enough) = self.enough() else { return left };
+        let needed = u128::from(enough) * u128::from(left) / u128::from(matching.max(1));
         left.min(u64::try_from(needed).unwrap_or(u64::MAX))
+    }
+
+    /// How many events an index shows before there are enough. What several keys show is gathered for a whole segment
+    /// before the first of it is known.
+    fn index_cost(&self, matching: u64, keys: usize, segments: u64) -> u64 {
+        let Some(enough) = self.enough() else { return matching };
+        let gathered = if keys == 1 { 0 } else { matching / segments.max(1) };
+        matching.min(enough.saturating_add(gathered))
     }
 }
 
