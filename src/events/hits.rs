@@ -13,6 +13,8 @@ use crate::runtime::sync::Arc;
 
 /// How many steps before it is read a record is asked for, and its place twice as many.
 const AHEAD: u32 = 4;
+/// How many steps along a chain are gone before they are wanted: each leads to memory that is far away.
+const CHAIN_AHEAD: usize = 8;
 
 /// What is still to be walked of the events of one key.
 pub(crate) struct Hits {
@@ -22,15 +24,38 @@ pub(crate) struct Hits {
 }
 
 enum Way {
-    /// Along a chain, newest first, from this position.
-    Chain(Arc<Chained>, u32),
+    /// Along a chain, newest first: the events at hand, then those from this position on.
+    Chain(Arc<Chained>, Ahead, u32),
     /// Between these places of the compact index, from either end.
     Stretch(u32, u32),
 }
 
+/// Events that a walk along a chain will come to next; they have been asked for.
+#[derive(Default)]
+struct Ahead {
+    events: [u32; CHAIN_AHEAD],
+    first: usize,
+    count: usize,
+}
+
+impl Ahead {
+    fn push(&mut self, event: u32) {
+        if let Some(slot) = self.events.get_mut((self.first + self.count) % CHAIN_AHEAD) {
+            *slot = event;
+            self.count += 1;
+        }
+    }
+
+    fn pop(&mut self) -> Option<u32> {
+        let event = *self.events.get(self.first).filter(|_| self.count > 0)?;
+        (self.first, self.count) = ((self.first + 1) % CHAIN_AHEAD, self.count - 1);
+        Some(event)
+    }
+}
+
 impl Hits {
     pub(super) fn chain(index: Index, key: u64, chained: Arc<Chained>, at: u32) -> Self {
-        Self { index, key, way: Way::Chain(chained, at) }
+        Self { index, key, way: Way::Chain(chained, Ahead::default(), at) }
     }
 
     pub(super) fn stretch(index: Index, key: u64, (from, to): (u32, u32)) -> Self {
@@ -48,7 +73,7 @@ impl Hits {
     /// Whether there is nothing left for certain.
     pub(crate) fn is_empty(&self) -> bool {
         match self.way {
-            Way::Chain(_, at) => at == 0,
+            Way::Chain(_, ref ahead, at) => at == 0 && ahead.count == 0,
             Way::Stretch(from, to) => from >= to,
         }
     }
@@ -87,25 +112,36 @@ impl Hits {
     }
 
     /// Asks for what a walk will read a few steps from here.
-    pub(crate) fn fetch_ahead(&self, segment: &Segment, from_newest: bool) {
-        let (Way::Stretch(from, to), Some(compact)) = (&self.way, segment.compact()) else { return };
+    pub(crate) fn fetch_ahead(&mut self, segment: &Segment, from_newest: bool) {
+        let (from, to) = match &mut self.way {
+            Way::Stretch(from, to) => (*from, *to),
+            Way::Chain(chained, ahead, at) => {
+                while ahead.count < CHAIN_AHEAD
+                    && let Some(event) = chained.step(self.index, at)
+                {
+                    ahead.push(event);
+                    ask_for(segment, event);
+                }
+                return;
+            }
+        };
+        let Some(compact) = segment.compact() else { return };
         let event = |steps: u32| {
             let place = if from_newest { to.checked_sub(steps)? } else { from + steps - 1 };
-            (*from..*to).contains(&place).then(|| compact.any_at(self.index, place))?
+            (from..to).contains(&place).then(|| compact.any_at(self.index, place))?
         };
         if let Some(address) = event(2 * AHEAD).and_then(|event| segment.offset_address(event)) {
             prefetch(address);
         }
-        if let Some(address) = event(AHEAD).and_then(|event| segment.record_address(event)) {
-            prefetch(address);
-            prefetch(address.wrapping_add(64));
+        if let Some(event) = event(AHEAD) {
+            ask_for(segment, event);
         }
     }
 
     /// The newest event that is left. Chains lead to events that are not published yet, too.
     pub(crate) fn newest(&mut self, segment: &Segment) -> Option<u32> {
         match &mut self.way {
-            Way::Chain(chained, at) => chained.step(self.index, at),
+            Way::Chain(chained, ahead, at) => ahead.pop().or_else(|| chained.step(self.index, at)),
             Way::Stretch(from, to) => {
                 while from < to {
                     *to -= 1;
@@ -133,5 +169,13 @@ impl Hits {
     /// All that is left, newest first.
     pub(crate) fn newest_first(mut self, segment: &Segment) -> impl Iterator<Item = u32> {
         std::iter::from_fn(move || self.newest(segment))
+    }
+}
+
+/// Asks for a record, whose first parts are read soon.
+fn ask_for(segment: &Segment, event: u32) {
+    if let Some(address) = segment.record_address(event) {
+        prefetch(address);
+        prefetch(address.wrapping_add(64));
     }
 }

@@ -57,6 +57,8 @@ fn each_index_is_used_where_it_finds_the_fewest() {
         // The newest ten of nearly all are at the end; the newest ten of few are not.
         ("none", Query { types: vec!["common".into()], descending: true, limit: Some(10), ..all.clone() }),
         ("type", Query { types: vec!["rare".into()], descending: true, limit: Some(10), ..all.clone() }),
+        // An index is left as soon as there are enough, too.
+        ("parent", Query { parent_id: Some(3), descending: true, limit: Some(5), ..all.clone() }),
     ];
     for (index, query) in cases {
         let plan = store.explain(&query).unwrap();
