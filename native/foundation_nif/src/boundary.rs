@@ -7,6 +7,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use elixirscope_foundation::error::{Category, Code, Error};
+use rustler::sys::ErlNifTerm;
 use rustler::types::atom::Atom;
 use rustler::{Encoder, Env, Term};
 use serde_json::Value;
@@ -25,6 +26,45 @@ pub(crate) fn guard<'a>(env: Env<'a>, body: impl FnOnce() -> Result<Term<'a>, Er
         Ok(Err(error)) => failure(env, &error),
         Err(payload) => failure(env, &panicked(payload.as_ref())),
     }
+}
+
+/// Makes a function a NIF of the same name, as `#[rustler::nif]` does, for NIFs that take less time than the memory
+/// which that allocates for the arguments of each call. Each argument is a `Term`; the result is one.
+macro_rules! quick_nif {
+    ($name:ident($($argument:ident),+)) => {
+        rustler::codegen_runtime::inventory::submit!(rustler::Nif {
+            name: concat!(stringify!($name), "\0").as_ptr().cast(),
+            arity: [$(stringify!($argument)),+].len() as u32,
+            flags: 0,
+            raw_func: {
+                unsafe extern "C" fn call(
+                    env: *mut rustler::sys::ErlNifEnv,
+                    _count: std::ffi::c_int,
+                    arguments: *const rustler::sys::ErlNifTerm,
+                ) -> rustler::sys::ErlNifTerm {
+                    const COUNT: usize = [$(stringify!($argument)),+].len();
+                    let lifetime = ();
+                    // SAFETY: the VM calls this with an environment that lives until the call is over, and with as
+                    // many terms of it as the arity says.
+                    let (env, arguments) = unsafe {
+                        let env = rustler::Env::new(&lifetime, env);
+                        let arguments = arguments.cast::<[rustler::sys::ErlNifTerm; COUNT]>().read();
+                        (env, arguments.map(|argument| rustler::Term::new(env, argument)))
+                    };
+                    let [$($argument),+] = arguments;
+                    $crate::boundary::last_resort(env, || $name(env, $($argument),+))
+                }
+                call
+            },
+        });
+    };
+}
+pub(crate) use quick_nif;
+
+/// Nothing unwinds into the VM, not even a panic while [`guard`] makes the term of an error.
+#[inline]
+pub(crate) fn last_resort<'a>(env: Env<'a>, nif: impl FnOnce() -> Term<'a>) -> ErlNifTerm {
+    catch_unwind(AssertUnwindSafe(nif)).unwrap_or_else(|_panic| atoms::error().encode(env)).as_c_arg()
 }
 
 #[cold]

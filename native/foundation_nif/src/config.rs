@@ -7,13 +7,12 @@ use rustler::{Encoder, Env, Term};
 use serde_json::{Value, json};
 
 use crate::atoms;
-use crate::boundary::guard;
+use crate::boundary::{guard, quick_nif};
 use crate::instance::{pinned, with};
 use crate::paths::{Node, Paths, dotted, paths};
 use crate::terms::{Keys, from_value, known_atom, map_of, serialized, to_value};
 
 /// `{:ok, value}` at a path of atoms; `[]` is the whole tree.
-#[rustler::nif]
 fn config_get<'a>(env: Env<'a>, handle: Term<'a>, path: Term<'a>) -> Term<'a> {
     guard(env, || {
         with(handle, |attached| {
@@ -30,6 +29,8 @@ fn config_get<'a>(env: Env<'a>, handle: Term<'a>, path: Term<'a>) -> Term<'a> {
         })
     })
 }
+
+quick_nif!(config_get(handle, path));
 
 /// Changes one value: `:ok` once the change is in force and its event stored, `{:wait, seq, version}` where that event
 /// has yet to become durable.

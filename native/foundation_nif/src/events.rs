@@ -10,14 +10,13 @@ use rustler::{Encoder, Env, Term};
 
 use crate::append::id;
 use crate::atoms;
-use crate::boundary::guard;
+use crate::boundary::{guard, quick_nif};
 use crate::instance::pinned;
 use crate::json::{data_term, is_slow};
 use crate::terms::{binary, bytes_of, civil, integer, known_atom, new_binary, serialized};
 use crate::texts;
 
 /// `{:ok, event}` of an id, or `:dirty` where a file has to be read for it.
-#[rustler::nif]
 fn event_get<'a>(env: Env<'a>, handle: Term<'a>, event_id: Term<'a>) -> Term<'a> {
     guard(env, || {
         let id = id("event_id", event_id)?;
@@ -29,6 +28,8 @@ fn event_get<'a>(env: Env<'a>, handle: Term<'a>, event_id: Term<'a>) -> Term<'a>
         })
     })
 }
+
+quick_nif!(event_get(handle, event_id));
 
 /// As [`event_get`], for events that are in files.
 #[rustler::nif(schedule = "DirtyIo")]

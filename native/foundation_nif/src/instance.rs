@@ -20,7 +20,7 @@ use elixirscope_foundation::runtime::handle::Pin;
 use rustler::{Encoder, Env, Resource, ResourceArc, Term};
 
 use crate::atoms;
-use crate::boundary::guard;
+use crate::boundary::{guard, quick_nif};
 use crate::metrics::Metrics;
 use crate::subscribers::Subscribers;
 use crate::tails::Tails;
@@ -70,6 +70,11 @@ impl Attached {
         self.keys.get(number).copied().flatten()
     }
 
+    #[inline]
+    fn is_open_as(&self, handle: u64) -> bool {
+        self.handle == handle && !self.closed.load(Ordering::Acquire)
+    }
+
     /// The core's instance, held open for the call.
     #[inline]
     pub(crate) fn pin(&self) -> Result<Pin<'static, Instance>, Error> {
@@ -107,21 +112,24 @@ pub(crate) fn with<R>(
     let handle = unsigned("the instance", handle)?;
     LAST.with(|last| {
         // Borrowed for the call: a body that comes back here on the same thread takes the slower way.
-        if let Ok(kept) = last.try_borrow()
-            && let Some(attached) = kept.as_deref()
-            && attached.handle == handle
-            && !attached.closed.load(Ordering::Acquire)
-        {
-            return body(attached);
-        }
-        let attached = find(handle)?;
-        if let Ok(mut kept) = last.try_borrow_mut() {
-            *kept = Some(attached.clone());
-        }
-        body(&attached)
+        let kept = last.try_borrow().ok();
+        let kept = kept.filter(|kept| kept.as_deref().is_some_and(|attached| attached.is_open_as(handle)));
+        let other;
+        let attached = match kept.as_ref().and_then(|kept| kept.as_deref()) {
+            Some(attached) => attached,
+            None => {
+                other = find(handle)?;
+                if let Ok(mut kept) = last.try_borrow_mut() {
+                    *kept = Some(other.clone());
+                }
+                &other
+            }
+        };
+        body(attached)
     })
 }
 
+#[cold]
 fn find(handle: u64) -> Result<Arc<Attached>, Error> {
     let table = table().read().unwrap_or_else(PoisonError::into_inner);
     let attached = table.get(&handle).cloned().ok_or_else(absent)?;
@@ -272,16 +280,18 @@ fn instance_status<'a>(env: Env<'a>, handle: Term<'a>) -> Term<'a> {
 }
 
 /// A fresh event id.
-#[rustler::nif]
 fn generate_id<'a>(env: Env<'a>, handle: Term<'a>) -> Term<'a> {
     guard(env, || pinned(handle, |instance| Ok(instance.foundation().events().generate_id().encode(env))))
 }
 
+quick_nif!(generate_id(handle));
+
 /// The instance's clock.
-#[rustler::nif]
 fn timestamp<'a>(env: Env<'a>, handle: Term<'a>) -> Term<'a> {
     guard(env, || pinned(handle, |instance| Ok(instance.foundation().clock().now_ns().encode(env))))
 }
+
+quick_nif!(timestamp(handle));
 
 /// Panics, for the test that shows what becomes of a panic.
 #[rustler::nif(name = "test_panic")]

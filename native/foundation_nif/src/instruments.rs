@@ -6,7 +6,7 @@ use rustler::types::map::MapIterator;
 use rustler::{Encoder, Env, Term};
 
 use crate::atoms;
-use crate::boundary::guard;
+use crate::boundary::{guard, quick_nif};
 use crate::instance::pinned;
 use crate::terms::{Keys, atom_text, from_value, mismatch, new_binary, number, text, unsigned};
 
@@ -52,7 +52,6 @@ fn word(name: &str, term: Term<'_>) -> Result<String, Error> {
 }
 
 /// Adds to a counter: `:ok`.
-#[rustler::nif]
 fn counter_add<'a>(env: Env<'a>, counter: Term<'a>, n: Term<'a>) -> Term<'a> {
     guard(env, || {
         let n = unsigned("what is added", n)?;
@@ -62,8 +61,9 @@ fn counter_add<'a>(env: Env<'a>, counter: Term<'a>, n: Term<'a>) -> Term<'a> {
     })
 }
 
+quick_nif!(counter_add(counter, n));
+
 /// Sets a gauge: `:ok`.
-#[rustler::nif]
 fn gauge_set<'a>(env: Env<'a>, gauge: Term<'a>, value: Term<'a>) -> Term<'a> {
     guard(env, || {
         let value = number("the value", value)?;
@@ -72,8 +72,9 @@ fn gauge_set<'a>(env: Env<'a>, gauge: Term<'a>, value: Term<'a>) -> Term<'a> {
     })
 }
 
+quick_nif!(gauge_set(gauge, value));
+
 /// Adds to a gauge: `:ok`.
-#[rustler::nif]
 fn gauge_add<'a>(env: Env<'a>, gauge: Term<'a>, value: Term<'a>) -> Term<'a> {
     guard(env, || {
         let value = number("the value", value)?;
@@ -82,8 +83,9 @@ fn gauge_add<'a>(env: Env<'a>, gauge: Term<'a>, value: Term<'a>) -> Term<'a> {
     })
 }
 
+quick_nif!(gauge_add(gauge, value));
+
 /// Records into a histogram: `:ok`.
-#[rustler::nif]
 fn histogram_record<'a>(env: Env<'a>, histogram: Term<'a>, value: Term<'a>) -> Term<'a> {
     guard(env, || {
         let value = number("the value", value)?;
@@ -94,6 +96,8 @@ fn histogram_record<'a>(env: Env<'a>, histogram: Term<'a>, value: Term<'a>) -> T
         )
     })
 }
+
+quick_nif!(histogram_record(histogram, value));
 
 #[inline]
 fn accepted(env: Env<'_>, accepted: bool) -> Result<Term<'_>, Error> {

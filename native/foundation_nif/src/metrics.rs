@@ -18,7 +18,7 @@ use rustler::types::map::MapIterator;
 use rustler::{Encoder, Env, Term};
 
 use crate::atoms;
-use crate::boundary::guard;
+use crate::boundary::{guard, quick_nif};
 use crate::instance::{Attached, with};
 use crate::terms::{Items, as_f64, atom_text, integer, map_of, mismatch, new_binary, word};
 
@@ -359,7 +359,6 @@ impl Measurement {
 }
 
 /// Adds to the counter of this name: `:ok`.
-#[rustler::nif]
 fn metric_count<'a>(
     env: Env<'a>,
     handle: Term<'a>,
@@ -370,8 +369,9 @@ fn metric_count<'a>(
     guard(env, || emit(env, handle, name, atoms::counter().encode(env), value, metadata))
 }
 
+quick_nif!(metric_count(handle, name, value, metadata));
+
 /// Sets the gauge of this name: `:ok`.
-#[rustler::nif]
 fn metric_gauge<'a>(
     env: Env<'a>,
     handle: Term<'a>,
@@ -381,6 +381,8 @@ fn metric_gauge<'a>(
 ) -> Term<'a> {
     guard(env, || emit(env, handle, name, atoms::gauge().encode(env), value, metadata))
 }
+
+quick_nif!(metric_gauge(handle, name, value, metadata));
 
 #[inline]
 fn emit<'a>(
@@ -401,7 +403,6 @@ fn emit<'a>(
 }
 
 /// Records every measurement of the map under this name: `:ok`.
-#[rustler::nif]
 fn metric_execute<'a>(
     env: Env<'a>,
     handle: Term<'a>,
@@ -426,6 +427,8 @@ fn metric_execute<'a>(
         })
     })
 }
+
+quick_nif!(metric_execute(handle, name, measurements, metadata));
 
 /// `{:ok, [{name, count, last_ns, metadata, measurements}]}`.
 #[rustler::nif(schedule = "DirtyCpu")]

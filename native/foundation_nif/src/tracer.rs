@@ -28,7 +28,7 @@ use elixirscope_foundation::telemetry::Histogram;
 use rustler::{Atom, Binary, Encoder, Env, Term};
 
 use crate::atoms;
-use crate::boundary::guard;
+use crate::boundary::{guard, quick_nif};
 use crate::etf::MapWriter;
 use crate::terms::{atom_text, mismatch, unsigned, word};
 
@@ -166,7 +166,6 @@ fn tracer_stats(env: Env<'_>) -> Term<'_> {
 }
 
 /// `erl_tracer`'s `enabled/3`: `trace` while a tracer runs, `remove` after it was stopped.
-#[rustler::nif]
 fn enabled<'a>(env: Env<'a>, tag: Term<'a>, state: Term<'a>, tracee: Term<'a>) -> Term<'a> {
     guard(env, || {
         // The runtime dictates the arguments; the answer is the same for all.
@@ -176,8 +175,9 @@ fn enabled<'a>(env: Env<'a>, tag: Term<'a>, state: Term<'a>, tracee: Term<'a>) -
     })
 }
 
+quick_nif!(enabled(tag, state, tracee));
+
 /// `erl_tracer`'s `trace/5`, on the traced process's own time.
-#[rustler::nif]
 fn trace<'a>(
     env: Env<'a>,
     tag: Term<'a>,
@@ -198,6 +198,8 @@ fn trace<'a>(
         Ok(atoms::ok().encode(env))
     })
 }
+
+quick_nif!(trace(tag, state, tracee, term, options));
 
 enum Outcome {
     Stored,

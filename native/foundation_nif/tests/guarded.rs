@@ -9,6 +9,17 @@ fn is_nif(attribute: &Attribute) -> bool {
     segments == ["rustler", "nif"]
 }
 
+/// The functions that `quick_nif!` makes NIFs of, by the first word in it.
+fn quick_nifs(items: &[Item]) -> Vec<String> {
+    let macros = items.iter().filter_map(|item| match item {
+        Item::Macro(item) if item.mac.path.is_ident("quick_nif") => {
+            item.mac.tokens.clone().into_iter().next()
+        }
+        _ => None,
+    });
+    macros.map(|name| name.to_string()).collect()
+}
+
 fn is_one_guard(function: &ItemFn) -> bool {
     let [Stmt::Expr(Expr::Call(call), None)] = function.block.stmts.as_slice() else { return false };
     matches!(call.func.as_ref(), Expr::Path(path) if path.path.is_ident("guard"))
@@ -20,15 +31,22 @@ fn every_nif_is_one_guard() {
     for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).unwrap() {
         let path = entry.unwrap().path();
         let file = syn::parse_file(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let quick = quick_nifs(&file.items);
         for item in file.items {
             let Item::Fn(function) = item else { continue };
-            if function.attrs.iter().any(is_nif) {
+            if function.attrs.iter().any(is_nif) || quick.contains(&function.sig.ident.to_string()) {
                 assert!(is_one_guard(&function), "{}: {}", path.display(), function.sig.ident);
                 nifs.push(function.sig.ident.to_string());
             }
         }
     }
     assert!(nifs.len() > 40, "the test found only {nifs:?}");
+}
+
+#[test]
+fn quick_nifs_are_found() {
+    let file = syn::parse_file("quick_nif!(one(a, b)); fn two() {} other!(three);").unwrap();
+    assert_eq!(quick_nifs(&file.items), ["one"]);
 }
 
 #[test]
