@@ -14,7 +14,6 @@ use elixirscope_foundation::error::Error;
 use elixirscope_foundation::events::{Encoding, EventStore, NewEvent, Receipt, TypeId};
 use rustler::schedule::consume_timeslice;
 use rustler::sys::ErlNifTerm;
-use rustler::types::atom::Atom;
 use rustler::{Encoder, Env, Resource, ResourceArc, Term};
 
 use crate::append::{Fields, QUICK, Read, answer, percent, with_scratch};
@@ -22,7 +21,7 @@ use crate::atoms;
 use crate::boundary::guard;
 use crate::encode::{Beyond, Budget, LONGEST_STRING, Scratch};
 use crate::instance::{Attached, with};
-use crate::terms::{Items, binary, bytes_of, date_time_ns, field, integer, is_nil, mismatch};
+use crate::terms::{Items, binary, bytes_of, mismatch};
 use crate::texts;
 
 /// Events that a call reads at most.
@@ -42,8 +41,8 @@ type Span = (usize, usize);
 /// One event: what was read, and where its texts and data lie.
 struct Row {
     event_type: TypeId,
-    event_id: Option<u64>,
-    timestamp: Option<i64>,
+    event_id: u64,
+    timestamp: i64,
     wall_time: Option<i64>,
     parent_id: Option<u64>,
     correlation: Option<Span>,
@@ -72,7 +71,7 @@ impl Resource for Collected {}
 fn event_append_batch<'a>(env: Env<'a>, handle: Term<'a>, events: Term<'a>) -> Term<'a> {
     guard(env, || {
         with_scratch(|scratch| {
-            let mut rows = vec![];
+            let mut rows = Vec::with_capacity(QUICK_EVENTS);
             match read_some(env, handle, scratch, &mut rows, events)? {
                 Some(rest) if rest.is_empty_list() => store(env, handle, scratch, &rows, &[], now_or_never),
                 Some(rest) => {
@@ -132,14 +131,9 @@ fn event_append_batch_encoded<'a>(env: Env<'a>, handle: Term<'a>, events: Term<'
                 let mut reader = Reader::new(attached, store, scratch);
                 for (index, item) in Items::new("the events", events).enumerate() {
                     let at = |error: Error| error.with("index", index);
-                    let fields = item.ok().and_then(fields_of).ok_or_else(|| at(item_error(events)))?;
+                    let fields = item.ok().and_then(Fields::of).ok_or_else(|| at(item_error(events)))?;
                     data.push(bytes_of(&binary("data", fields.data).map_err(at)?));
-                    let wall_time = fields.wall_time;
-                    let wall_time = match date_time_ns(wall_time) {
-                        _ if is_nil(wall_time) => None,
-                        None => Some(integer("wall_time", wall_time).map_err(at)?),
-                        known => known,
-                    };
+                    let wall_time = fields.encoded_wall_time().map_err(at)?;
                     rows.push(reader.row(&fields, wall_time).map_err(at)?);
                 }
                 Ok(())
@@ -243,8 +237,8 @@ fn store<'a>(
             .iter()
             .map(|row| NewEvent {
                 event_type: row.event_type.into(),
-                event_id: row.event_id,
-                timestamp: row.timestamp,
+                event_id: Some(row.event_id),
+                timestamp: Some(row.timestamp),
                 wall_time: row.wall_time,
                 node: text(0, row.node),
                 pid: text(1, row.pid),
@@ -323,13 +317,8 @@ impl<'s> Reader<'s> {
 
     /// An event struct whose data is a term.
     fn read(&mut self, event: Term<'_>, budget: &mut Budget) -> Result<Row, Unread> {
-        let fields = fields_of(event).ok_or_else(|| item_error(event))?;
-        let wall_time = match date_time_ns(fields.wall_time) {
-            _ if is_nil(fields.wall_time) => None,
-            // What else there is only Elixir understands, if anybody.
-            None => return Err(Unread::Beyond),
-            known => known,
-        };
+        let fields = Fields::of(event).ok_or_else(|| item_error(event))?;
+        let wall_time = fields.wall_time_ns().map_err(|Beyond| Unread::Beyond)?;
         let mut row = self.row(&fields, wall_time)?;
         let from = self.scratch.written();
         self.scratch.encode(fields.data, budget).map_err(|Beyond| Unread::Beyond)?;
@@ -339,13 +328,6 @@ impl<'s> Reader<'s> {
 
     /// All of an event but its data.
     fn row(&mut self, fields: &Fields<'_>, wall_time: Option<i64>) -> Result<Row, Error> {
-        for (name, term) in [
-            ("event_id", fields.event_id),
-            ("event_type", fields.event_type),
-            ("timestamp", fields.timestamp),
-        ] {
-            given(name, term)?;
-        }
         let read = Read::new(self.attached, self.store, fields, wall_time)?;
         let node = self.node(fields.node)?;
         let pid = self.pid(fields.pid)?;
@@ -386,30 +368,6 @@ fn write(scratch: &mut Scratch, bytes: &[u8]) -> Span {
     let from = scratch.written();
     scratch.write(bytes);
     (from, scratch.written())
-}
-
-/// The fields of an event struct; `None` for a term that is none.
-fn fields_of(event: Term<'_>) -> Option<Fields<'_>> {
-    let get = |key: Atom| field(event, key);
-    if !(atoms::event_module() == get(atoms::__struct__())?) {
-        return None;
-    }
-    Some(Fields {
-        event_type: get(atoms::event_type())?,
-        event_id: get(atoms::event_id())?,
-        timestamp: get(atoms::timestamp())?,
-        wall_time: get(atoms::wall_time())?,
-        node: get(atoms::node())?,
-        pid: get(atoms::pid())?,
-        correlation_id: get(atoms::correlation_id())?,
-        parent_id: get(atoms::parent_id())?,
-        data: get(atoms::data())?,
-    })
-}
-
-/// A field that the store can draw by itself, but not for Elixir: there it must be given.
-fn given(name: &str, term: Term<'_>) -> Result<(), Error> {
-    if is_nil(term) { Err(mismatch(name, term, "given")) } else { Ok(()) }
 }
 
 #[cold]

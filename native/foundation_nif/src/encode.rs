@@ -15,7 +15,7 @@ use std::ops::Range;
 use rustler::{Binary, Term, TermType};
 
 use crate::terms::word;
-use crate::words::{Pairs, Words, elements};
+use crate::words::{Flat, MOST_KEYS, Pairs, Words, elements};
 
 const VERSION: u8 = 131;
 const SMALL_INTEGER: u8 = 97;
@@ -32,8 +32,6 @@ const MAP: u8 = 116;
 
 /// Longer lists of bytes are no strings to the runtime: what a budget has terms for is always below it.
 pub(crate) const LONGEST_STRING: usize = 0xFFFF;
-/// Maps of more keys are hash tables, which only the runtime walks in its order.
-const MOST_KEYS: usize = 32;
 /// How deeply the walk goes: its stack is the scheduler's.
 const MAX_DEPTH: u32 = 64;
 /// Atoms that are remembered, a power of two.
@@ -147,6 +145,21 @@ impl Scratch {
         }
     }
 
+    /// Writes the atom of this word if it is remembered.
+    #[inline]
+    fn put_known(&mut self, word: usize) -> bool {
+        if self.bytes.len() - self.at < ATOM_BYTES {
+            self.reserve(ATOM_BYTES);
+        }
+        // All of its place, since that is quicker than its length.
+        let known = self.atoms.get(atom_slot(word)).filter(|atom| atom.word == word);
+        let place = self.bytes.get_mut(self.at..).and_then(<[u8]>::first_chunk_mut);
+        let (Some(atom), Some(place)) = (known, place) else { return false };
+        *place = atom.bytes;
+        self.at += usize::from(atom.len);
+        true
+    }
+
     #[cold]
     fn reserve(&mut self, more: usize) {
         let needed = self.at + more;
@@ -179,10 +192,14 @@ impl Walk<'_> {
     fn larger(&mut self, term: Term<'_>, word: usize, depth: u32) -> Result<(), Beyond> {
         self.count()?;
         let depth = depth.checked_sub(1).ok_or(Beyond)?;
-        let known = self.scratch.atoms.get(atom_slot(word)).filter(|atom| atom.word == word);
-        if let Some(Atom { len, bytes, .. }) = known.copied() {
-            self.scratch.put(bytes);
-            self.scratch.at -= ATOM_BYTES - usize::from(len);
+        if let Some(map) = self.words.flat(term) {
+            return self.flat_map(map, depth);
+        }
+        if self.words.is_cell(word) {
+            return self.list(term, depth);
+        }
+        // What is no atom is not looked for among them: that would fetch memory for nothing.
+        if !self.words.is_boxed(word) && self.scratch.put_known(word) {
             return Ok(());
         }
         match term.get_type() {
@@ -262,6 +279,9 @@ impl Walk<'_> {
     }
 
     fn list(&mut self, list: Term<'_>, depth: u32) -> Result<(), Beyond> {
+        if self.string(list)? {
+            return Ok(());
+        }
         let start = self.scratch.at;
         self.scratch.put([LIST, 0, 0, 0, 0]);
         let (mut count, mut bytes_only, mut rest) = (0_u32, true, list);
@@ -289,6 +309,32 @@ impl Walk<'_> {
             place.copy_from_slice(&count.to_be_bytes());
         }
         Ok(())
+    }
+
+    /// Writes a list of bytes as the string that it is to the runtime. Other lists are not written: the answer is false.
+    fn string(&mut self, list: Term<'_>) -> Result<bool, Beyond> {
+        let start = self.scratch.at;
+        self.scratch.put([STRING, 0, 0]);
+        let (mut count, mut rest) = (0, list);
+        while let Some((head, tail)) = self.words.cell_of_small(rest) {
+            let Ok(byte) = u8::try_from(head) else { break };
+            if count == self.terms {
+                return Err(Beyond);
+            }
+            self.scratch.put([byte]);
+            count += 1;
+            rest = tail;
+        }
+        // Budgets have fewer terms than a string may have bytes.
+        let length = u16::try_from(count).ok().filter(|length| *length > 0 && rest.is_empty_list());
+        let head = self.scratch.bytes.get_mut(start + 1..start + 3);
+        let (Some(length), Some(head)) = (length, head) else {
+            self.scratch.at = start;
+            return Ok(false);
+        };
+        head.copy_from_slice(&length.to_be_bytes());
+        self.terms -= count;
+        Ok(true)
     }
 
     /// Writes a list that was written as such again, as the string of its bytes.
@@ -322,14 +368,22 @@ impl Walk<'_> {
         Ok(())
     }
 
+    fn flat_map(&mut self, map: Flat<'_>, depth: u32) -> Result<(), Beyond> {
+        self.scratch.put([MAP, 0, 0, 0, map.len() as u8]);
+        for (key, value) in map.pairs() {
+            self.term(key, depth)?;
+            self.term(value, depth)?;
+        }
+        Ok(())
+    }
+
     fn map(&mut self, map: Term<'_>, depth: u32) -> Result<(), Beyond> {
         let size = map.map_size().map_err(|_| Beyond)?;
         if size > MOST_KEYS {
             return Err(Beyond);
         }
         self.scratch.put([MAP, 0, 0, 0, size as u8]);
-        let mut pairs = Pairs::new(map).ok_or(Beyond)?;
-        while let Some((key, value)) = pairs.next() {
+        for (key, value) in Pairs::new(map).ok_or(Beyond)? {
             self.term(key, depth)?;
             self.term(value, depth)?;
         }

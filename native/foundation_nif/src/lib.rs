@@ -5,8 +5,8 @@
 //! below a millisecond; what may take longer is on the dirty ones. Messages are sent by the core's own threads
 //! only, which are none of the VM's.
 //!
-//! The files: `instance` (open, find, close), `config` and `paths`, `append` and `batch` with `encode` and `words`,
-//! `texts` and `type_cache`, `events`, `query` with `conditions`, `summary`, `metrics` and `instruments`,
+//! The files: `instance` (open, find, close), `config` and `paths`, `append` and `batch` with `encode`, `words`,
+//! `shapes`, `texts` and `type_cache`, `events`, `query` with `conditions`, `summary`, `metrics` and `instruments`,
 //! `subscribers`, `tails`, `waits`, `tracer` with `etf`, and below them `boundary` and `terms`.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -27,6 +27,7 @@ mod json;
 mod metrics;
 mod paths;
 mod query;
+mod shapes;
 mod subscribers;
 mod summary;
 mod tails;
@@ -42,6 +43,7 @@ use rustler::{Env, Term};
 /// Called once, when the VM loads the library.
 fn load(env: Env<'_>, _info: Term<'_>) -> bool {
     words::prepare(env);
+    shapes::prepare(env);
     paths::prepare(env)
 }
 

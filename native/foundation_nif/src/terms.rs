@@ -10,6 +10,8 @@ use rustler::{Binary, Encoder, Env, NewBinary, Term, TermType};
 use serde_json::{Map, Number, Value};
 
 use crate::atoms;
+use crate::shapes::DATE_TIME;
+use crate::words::{Words, elements};
 
 /// How deeply options and values may be nested.
 const MAX_DEPTH: u32 = 64;
@@ -334,17 +336,23 @@ pub(crate) fn civil(ns: i64) -> (i64, u32, u32, u32, u32, u32, u32) {
 
 /// Nanoseconds since 1970 of a `DateTime` of the ISO calendar; `None` for any other term, and for moments that 64
 /// bits do not count.
+#[inline]
 pub(crate) fn date_time_ns(term: Term<'_>) -> Option<i64> {
-    let int = |key: Atom| field(term, key)?.decode::<i64>().ok();
-    if !(atoms::date_time_module() == field(term, atoms::__struct__())?
-        && atoms::iso_module() == field(term, atoms::calendar())?)
-    {
+    let fields = DATE_TIME.of(term);
+    if !(atoms::date_time_module() == fields.get(0)? && atoms::iso_module() == fields.get(1)?) {
         return None;
     }
-    let (year, month, day) = (int(atoms::year())?, int(atoms::month())?, int(atoms::day())?);
-    let (hour, minute, second) = (int(atoms::hour())?, int(atoms::minute())?, int(atoms::second())?);
-    let (microsecond, _precision) = field(term, atoms::microsecond())?.decode::<(i64, i64)>().ok()?;
-    let offset = int(atoms::utc_offset())?.checked_add(int(atoms::std_offset())?)?;
+    let words = Words::new();
+    let integer = |term: Term<'_>| words.small(word(term)).or_else(|| term.decode::<i64>().ok());
+    let int = |number| integer(fields.get(number)?);
+    let (year, month, day) = (int(2)?, int(3)?, int(4)?);
+    let (hour, minute, second) = (int(5)?, int(6)?, int(7)?);
+    let mut precise = elements(fields.get(8)?)?;
+    let (Some(microsecond), Some(_precision), None) = (precise.next(), precise.next(), precise.next()) else {
+        return None;
+    };
+    let microsecond = integer(microsecond)?;
+    let offset = int(9)?.checked_add(int(10)?)?;
     // A year that begins in March has its leap day last.
     let march_year = if month <= 2 { year.checked_sub(1)? } else { year };
     let (era, year_of_era) = (march_year.div_euclid(400), march_year.rem_euclid(400));

@@ -46,51 +46,65 @@ thread_local! {
 /// Calls `body` with the node's text; nil is no text.
 #[inline]
 pub(crate) fn with_node<R>(term: Term<'_>, body: impl FnOnce(&str) -> Result<R, Error>) -> Result<R, Error> {
-    if is_nil(term) {
-        return body("");
-    }
     NODE.with(|last| {
-        if let Ok(known) = last.try_borrow()
-            && known.0 == Some(term.as_c_arg())
-        {
-            return body(&known.1);
-        }
-        let text = atom_text(term).ok_or_else(|| mismatch("node", term, "an atom or nil"))?;
-        let result = body(&text);
-        if let Ok(mut known) = last.try_borrow_mut() {
-            *known = (Some(term.as_c_arg()), text);
-        }
-        result
+        let known = last.try_borrow().ok().filter(|last| last.0 == Some(term.as_c_arg()));
+        let other;
+        let text = match &known {
+            Some(known) => &known.1,
+            None => {
+                other = node_text(term)?;
+                if let Ok(mut known) = last.try_borrow_mut() {
+                    *known = (Some(term.as_c_arg()), other.clone());
+                }
+                &other
+            }
+        };
+        body(text)
     })
+}
+
+#[cold]
+fn node_text(term: Term<'_>) -> Result<String, Error> {
+    if is_nil(term) {
+        return Ok(String::new());
+    }
+    atom_text(term).ok_or_else(|| mismatch("node", term, "an atom or nil"))
 }
 
 /// Calls `body` with the pid's text; nil is no text.
 #[inline]
 pub(crate) fn with_pid<R>(term: Term<'_>, body: impl FnOnce(&str) -> Result<R, Error>) -> Result<R, Error> {
-    if is_nil(term) {
-        return body("");
-    }
     let word = term.as_c_arg();
     let slot = (terms::word(term) >> 4) % SLOTS;
     let known = BY_WORD.with(|table| table.borrow().get(slot).copied()).unwrap_or(NONE);
-    if known.word == Some(word) && known.len > 0 {
-        return body(std::str::from_utf8(known.text()).unwrap_or_default());
-    }
-    if term.decode::<LocalPid>().is_err() {
-        let text = remote_text(term).ok_or_else(|| mismatch("pid", term, "a pid or nil"))?;
-        return body(&text);
+    let other;
+    let text = if known.word == Some(word) {
+        std::str::from_utf8(known.text()).unwrap_or_default()
+    } else {
+        other = pid_text(term, slot)?;
+        &other
+    };
+    body(text)
+}
+
+#[cold]
+fn pid_text(term: Term<'_>, slot: usize) -> Result<String, Error> {
+    if !is_nil(term) && term.decode::<LocalPid>().is_err() {
+        return remote_text(term).ok_or_else(|| mismatch("pid", term, "a pid or nil"));
     }
     let mut text = String::with_capacity(MAX_LOCAL_TEXT);
-    // Writing into a string does not fail.
-    let _ = write!(text, "{term:?}");
-    if let Some(known) = remember(word, &text) {
+    if !is_nil(term) {
+        // Writing into a string does not fail.
+        let _ = write!(text, "{term:?}");
+    }
+    if let Some(known) = remember(term.as_c_arg(), &text) {
         BY_WORD.with(|table| {
             if let Some(place) = table.borrow_mut().get_mut(slot) {
                 *place = known;
             }
         });
     }
-    body(&text)
+    Ok(text)
 }
 
 /// The pid of this text; text that is none comes back as it is. `own` is some process of this node: where the

@@ -1,17 +1,19 @@
-//! Reading terms with fewer calls of the VM: small integers by their word, list cells through theirs, maps and tuples
-//! pair by pair and element by element.
+//! Reading terms with fewer calls of the VM: small integers by their word, list cells and maps of few keys through
+//! theirs, other maps and tuples pair by pair and element by element.
 //!
 //! The interface of NIFs says nothing about what a term's word means, though it has been the same for decades. So
 //! [`prepare`] compares, when the library is loaded, what a few words say with what the VM says about the same terms;
-//! where that differs, [`known`] is false and the VM is asked about every term.
+//! where that differs, words are not trusted and the VM is asked about every term.
 //!
 //! # Invariants
 //! - [`Words`] that are trusted exist only after `prepare` has seen that a word with `SMALL_TAG` is a small integer
 //!   and one with `CELL_TAG` the address of a list cell, head before tail, and that no other kind of term has either.
+//! - Their header of flat maps is known only after `prepare` has seen that the maps of few keys begin with it, that it
+//!   is followed by their number, the tuple of the keys and the values, and that no other kind of term begins with it.
 //! - Terms neither move nor change before the NIF that was given them returns.
 
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustler::sys::{
     ErlNifMapIterator, ErlNifMapIteratorEntry, ErlNifTerm, enif_get_list_cell, enif_get_tuple,
@@ -30,7 +32,17 @@ const SMALL_TAG: usize = 0b1111;
 const CELL_TAG: usize = 0b001;
 const CELL_MASK: usize = 0b111;
 
+/// The word of a term that lies in memory behind a header: its address, with this tag.
+const BOXED_TAG: usize = 0b010;
+const BOXED_MASK: usize = 0b111;
+/// A tuple's header is its arity, above these bits, which are 0.
+const ARITY_BITS: u32 = 6;
+/// Maps of more keys are hash tables.
+pub(crate) const MOST_KEYS: usize = 32;
+
 static TRUSTED: AtomicBool = AtomicBool::new(false);
+/// The header of maps of few keys; 0 where that is not known.
+static FLAT: AtomicUsize = AtomicUsize::new(0);
 
 /// Looks at how this VM makes words; called once, while the library is being loaded.
 pub(crate) fn prepare(env: Env<'_>) {
@@ -64,6 +76,49 @@ pub(crate) fn prepare(env: Env<'_>) {
         && others.iter().all(|term| word(*term) & CELL_MASK != CELL_TAG)
         && lists.iter().all(is_cell);
     TRUSTED.store(known, Ordering::Relaxed);
+    FLAT.store(flat_header(env).filter(|_| known).unwrap_or_default(), Ordering::Relaxed);
+}
+
+/// The header of maps of few keys, if such maps are what [`Words::flat`] takes them for.
+fn flat_header(env: Env<'_>) -> Option<usize> {
+    let map = |size: usize| {
+        let pair = |key: usize| (key.encode(env), (size, key).encode(env));
+        let pairs: Vec<(Term<'_>, Term<'_>)> = (0..size).map(pair).collect();
+        Term::map_from_pairs(env, &pairs).ok()
+    };
+    let boxed = |term: Term<'_>| (word(term) & BOXED_MASK == BOXED_TAG).then(|| word(term) - BOXED_TAG);
+    // SAFETY: a word with this tag is the address of a term's header, which is what the tag has stood for in every
+    // release of the VM; and the terms that this is called with were just made.
+    let header = |term: Term<'_>| boxed(term).map(|at| unsafe { *(at as *const usize) });
+
+    let words = Words { trusted: true, flat: header(map(1)?)? };
+    let is_flat = |map: Term<'_>| {
+        // Such a map is long enough to be read as one, whatever its words mean.
+        let (Some(Flat { keys, values, .. }), Some(pairs)) = (words.flat(map), Pairs::new(map)) else {
+            return false;
+        };
+        let pairs = pairs.map(|(key, value)| (key.as_c_arg(), value.as_c_arg()));
+        pairs.eq(keys.iter().copied().zip(values.iter().copied()))
+    };
+    for size in 1..=MOST_KEYS {
+        if !is_flat(map(size)?) {
+            return None;
+        }
+    }
+    let others = [
+        map(MOST_KEYS + 1)?,
+        1.5_f64.encode(env),
+        i64::MAX.encode(env),
+        i64::MIN.encode(env),
+        (1,).encode(env),
+        (1, 2).encode(env),
+        "text".encode(env),
+        "text that is too long to be kept on a process's heap, for which there are 64 bytes".encode(env),
+        env.make_ref().encode(env),
+    ];
+    let atom_is_boxed = boxed(atoms::nil().encode(env)).is_some();
+    (!atom_is_boxed && others.into_iter().all(|other| header(other) != Some(words.flat)))
+        .then_some(words.flat)
 }
 
 /// Whether words are trusted, for the test of the way that is taken on other VMs: `true` is what [`prepare`] finds
@@ -75,6 +130,7 @@ fn test_words<'a>(env: Env<'a>, trusted: Term<'a>) -> Term<'a> {
             prepare(env);
         } else {
             TRUSTED.store(false, Ordering::Relaxed);
+            FLAT.store(0, Ordering::Relaxed);
         }
         Ok(atoms::ok().encode(env))
     })
@@ -84,13 +140,15 @@ fn test_words<'a>(env: Env<'a>, trusted: Term<'a>) -> Term<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Words {
     trusted: bool,
+    /// The header of flat maps, or 0.
+    flat: usize,
 }
 
 impl Words {
     /// Asked once for many terms.
     #[inline]
     pub(crate) fn new() -> Self {
-        Self { trusted: TRUSTED.load(Ordering::Relaxed) }
+        Self { trusted: TRUSTED.load(Ordering::Relaxed), flat: FLAT.load(Ordering::Relaxed) }
     }
 
     /// The value of a small integer; `None` for another term, and for any where words are not trusted.
@@ -102,16 +160,110 @@ impl Words {
     /// Head and tail of a list that is not empty; `None` for another term.
     #[inline]
     pub(crate) fn cell(self, list: Term<'_>) -> Option<(Term<'_>, Term<'_>)> {
+        self.known_cell(list).or_else(|| asked(list))
+    }
+
+    /// Head and tail of a list that is not empty, where words are trusted.
+    #[inline]
+    fn known_cell(self, list: Term<'_>) -> Option<(Term<'_>, Term<'_>)> {
         let (env, word) = (list.get_env(), word(list));
-        if self.trusted && word & CELL_MASK == CELL_TAG {
-            // SAFETY: words are trusted, so this is a list of its environment that is not empty, and its cell lies
-            // there. Head and tail are terms of the same environment.
-            unsafe {
-                let [head, tail] = read(word);
-                return Some((Term::new(env, head), Term::new(env, tail)));
-            }
+        if !self.is_cell(word) {
+            return None;
         }
-        asked(list)
+        // SAFETY: words are trusted, so this is a list of its environment that is not empty, and its cell lies there.
+        // Head and tail are terms of the same environment.
+        unsafe {
+            let [head, tail] = read(word);
+            Some((Term::new(env, head), Term::new(env, tail)))
+        }
+    }
+
+    /// Whether the word is that of a list that is not empty; never where words are not trusted.
+    #[inline]
+    pub(crate) fn is_cell(self, word: usize) -> bool {
+        self.trusted && word & CELL_MASK == CELL_TAG
+    }
+
+    /// Whether the word is that of a term with a header, which atoms are not; never where such terms are not known.
+    #[inline]
+    pub(crate) fn is_boxed(self, word: usize) -> bool {
+        self.flat != 0 && word & BOXED_MASK == BOXED_TAG
+    }
+
+    /// Head and tail of a list that begins with a small integer; `None` for another term, and for any where words are
+    /// not trusted.
+    #[inline]
+    pub(crate) fn cell_of_small(self, list: Term<'_>) -> Option<(i64, Term<'_>)> {
+        let (head, tail) = self.known_cell(list)?;
+        Some((self.small(word(head))?, tail))
+    }
+
+    /// Keys and values of a map of few keys; `None` for another term, and for any where such maps are not known.
+    #[inline]
+    pub(crate) fn flat<'a>(self, map: Term<'a>) -> Option<Flat<'a>> {
+        let word = word(map);
+        if !self.is_boxed(word) {
+            return None;
+        }
+        // SAFETY: the word has the tag of an address of a header. Only the header of a flat map is followed by the
+        // number of its keys, the tuple of them and the values; tuples have their arity as header and then their
+        // elements. None of that moves or changes while 'a, the NIF's environment, lives.
+        unsafe {
+            let at = (word - BOXED_TAG) as *const usize;
+            if *at != self.flat {
+                return None;
+            }
+            let (size, tuple) = (*at.add(1), *at.add(2));
+            if size > MOST_KEYS || tuple & BOXED_MASK != BOXED_TAG {
+                return None;
+            }
+            let keys = (tuple - BOXED_TAG) as *const usize;
+            if *keys != size << ARITY_BITS {
+                return None;
+            }
+            Some(Flat {
+                env: map.get_env(),
+                keys: std::slice::from_raw_parts(keys.add(1).cast(), size),
+                values: std::slice::from_raw_parts(at.add(3).cast(), size),
+            })
+        }
+    }
+}
+
+/// A map of few keys where it lies: as many values as keys, in the map's order.
+pub(crate) struct Flat<'a> {
+    env: Env<'a>,
+    keys: &'a [ErlNifTerm],
+    values: &'a [ErlNifTerm],
+}
+
+impl<'a> Flat<'a> {
+    /// How many pairs it has.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The words of its keys.
+    #[inline]
+    pub(crate) fn keys(&self) -> &'a [ErlNifTerm] {
+        self.keys
+    }
+
+    /// The value at this place.
+    #[inline]
+    pub(crate) fn value(&self, place: usize) -> Option<Term<'a>> {
+        // SAFETY: the word is a term of the map's environment.
+        self.values.get(place).map(|word| unsafe { Term::new(self.env, *word) })
+    }
+
+    /// Its pairs.
+    #[inline]
+    pub(crate) fn pairs(self) -> impl Iterator<Item = (Term<'a>, Term<'a>)> {
+        let env = self.env;
+        // SAFETY: the words are terms of the map's environment.
+        let term = move |word: &ErlNifTerm| unsafe { Term::new(env, *word) };
+        self.keys.iter().map(term).zip(self.values.iter().map(term))
     }
 }
 
@@ -154,9 +306,12 @@ impl<'a> Pairs<'a> {
             (made == 1).then(|| Self { env, at: at.assume_init() })
         }
     }
+}
 
-    /// The next key with its value.
-    pub(crate) fn next(&mut self) -> Option<(Term<'a>, Term<'a>)> {
+impl<'a> Iterator for Pairs<'a> {
+    type Item = (Term<'a>, Term<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
         let (mut key, mut value) = (MaybeUninit::uninit(), MaybeUninit::uninit());
         let env = self.env.as_c_arg();
         // SAFETY: the iterator is of a map of this environment; both places are written where the answer is 1, and

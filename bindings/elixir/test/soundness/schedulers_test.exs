@@ -16,7 +16,7 @@ defmodule ElixirScope.Soundness.SchedulersTest do
   end
 
   test "a long stay in our code would be seen" do
-    assert in_nif?({:out, {Native, :event_append, 10}})
+    assert in_nif?({:out, {Native, :event_append, 2}})
     refute in_nif?({:timeout, 2})
     watcher = watch()
 

@@ -66,6 +66,11 @@ defmodule ElixirScope.Soundness.WrongTypesTest do
 
     for {key, value} <- wrong_fields() do
       wrong = Map.put(event(), key, value)
+      for name <- [:event_append, :event_append_async], do: try_call(name, [handle, wrong], calls)
+
+      for name <- [:event_append_encoded, :event_append_async_encoded],
+          do: try_call(name, [handle, %{wrong | data: "\x83j"}], calls)
+
       try_call(:event_append_batch, [handle, [wrong]], calls)
       try_call(:event_append_batch_encoded, [handle, [%{wrong | data: "\x83j"}]], calls)
       try_call(:event_batch_read, [handle, batch, [wrong]], calls)
@@ -89,11 +94,10 @@ defmodule ElixirScope.Soundness.WrongTypesTest do
     end
   end
 
-  defp bases(name, 10, handle) when name in [:event_append, :event_append_async],
-    do: [[handle, :test, nil, 1, 1, node(), self(), "c", 1, [:data]]]
+  defp bases(name, 2, handle) when name in [:event_append, :event_append_async], do: [[handle, event()]]
 
-  defp bases(name, 10, handle) when name in [:event_append_encoded, :event_append_async_encoded],
-    do: [[handle, :test, nil, 1, 1, node(), self(), "c", 1, "\x83j"]]
+  defp bases(name, 2, handle) when name in [:event_append_encoded, :event_append_async_encoded],
+    do: [[handle, %{event() | data: "\x83j"}]]
 
   defp bases(:event_append_batch, 2, handle), do: [[handle, [event()]]]
   defp bases(:event_append_batch_encoded, 2, handle), do: [[handle, [%{event() | data: "\x83j"}]]]

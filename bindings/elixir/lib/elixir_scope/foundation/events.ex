@@ -404,10 +404,7 @@ defmodule ElixirScope.Foundation.Events do
   end
 
   @doc false
-  def store_in(handle, event, wanted \\ Durability.usual())
-
-  def store_in(handle, %Event{event_id: id, event_type: type, timestamp: timestamp} = event, wanted)
-      when is_integer(id) and is_integer(timestamp) and type != nil do
+  def store_in(handle, event, wanted \\ Durability.usual()) do
     case append(handle, event) do
       {:ok, _id} = stored when elem(wanted, 0) != :durable -> stored
       {:error, _error} = failure -> explain(event, failure)
@@ -416,24 +413,14 @@ defmodule ElixirScope.Foundation.Events do
     end
   end
 
-  def store_in(_handle, event, _wanted) do
-    with :ok <- EventValidator.validate(event), do: Error.error_result(:validation_failed)
-  end
-
   @doc false
-  def store_async_in(handle, %Event{event_id: id, event_type: type, timestamp: timestamp} = event)
-      when is_integer(id) and is_integer(timestamp) and type != nil do
-    %{node: node, pid: pid, correlation_id: correlation, parent_id: parent, data: data} = event
-    wall = Codec.wall_ns(event.wall_time)
-
-    case Native.event_append_async(handle, type, id, timestamp, wall, node, pid, correlation, parent, data) do
+  def store_async_in(handle, event) do
+    case Native.event_append_async(handle, event) do
       {:ok, _id} = taken -> taken
-      :encode -> store_encoded(handle, event, wall, &Native.event_append_async_encoded/10)
+      :encode -> store_encoded(handle, event, &Native.event_append_async_encoded/2)
       failure -> explain(event, failure)
     end
   end
-
-  def store_async_in(handle, event), do: store_in(handle, event)
 
   @doc false
   def flush_async_in(handle, timeout_ms) when is_integer(timeout_ms) and timeout_ms > @flush_slice_ms do
@@ -470,14 +457,8 @@ defmodule ElixirScope.Foundation.Events do
   end
 
   defp append(handle, event) do
-    # Taken apart here, where that costs a nanosecond a field and not ten.
-    %{event_id: id, event_type: type, timestamp: timestamp, node: node, pid: pid} = event
-    %{correlation_id: correlation, parent_id: parent, data: data} = event
-    wall = Codec.wall_ns(event.wall_time)
-
-    with :encode <-
-           Native.event_append(handle, type, id, timestamp, wall, node, pid, correlation, parent, data) do
-      store_encoded(handle, event, wall, &Native.event_append_encoded/10)
+    with :encode <- Native.event_append(handle, event) do
+      store_encoded(handle, event, &Native.event_append_encoded/2)
     end
   end
 
@@ -541,19 +522,20 @@ defmodule ElixirScope.Foundation.Events do
     end
   end
 
-  # Data that is not small: encoded by the runtime, which lets others run meanwhile.
-  defp store_encoded(handle, event, wall, append) do
+  # Data that is not small: encoded by the runtime, which lets others run meanwhile. And wall times of other calendars.
+  defp store_encoded(handle, event, append) do
     # The checks first: what is refused is not encoded.
-    with :ok <- EventValidator.validate(event) do
-      %{event_type: type, event_id: id, timestamp: timestamp, node: node, pid: pid} = event
-      %{correlation_id: correlation, parent_id: parent} = event
-      data = :erlang.term_to_binary(event.data)
-      append.(handle, type, id, timestamp, wall, node, pid, correlation, parent, data)
-    end
+    with :ok <- EventValidator.validate(event), do: append.(handle, encoded(event))
   end
 
-  # The store says what it refused; the validator says it in the words of the fields.
-  defp explain(event, {:error, %Error{category: :data}} = failure) do
+  defp encoded(%Event{data: data, wall_time: wall} = event) do
+    %{event | data: :erlang.term_to_binary(data), wall_time: Codec.wall_ns(wall)}
+  end
+
+  # The store says what it refused; the validator says it in the words of the fields. Without a store, too: what waits
+  # for one must be fit for it.
+  defp explain(event, {:error, %Error{category: category, error_type: type}} = failure)
+       when category == :data or type == :service_unavailable do
     with :ok <- EventValidator.validate(event), do: failure
   end
 
@@ -585,11 +567,8 @@ defmodule ElixirScope.Foundation.Events do
   defp collect(_handle, answer), do: answer
 
   # What is refused for its size is found again, with its index, by the validator.
-  defp encode([%Event{data: data} = event | rest], encoded) do
-    with :ok <- EventValidator.validate_data_size(event) do
-      wall = Codec.wall_ns(event.wall_time)
-      encode(rest, [%{event | data: :erlang.term_to_binary(data), wall_time: wall} | encoded])
-    end
+  defp encode([%Event{} = event | rest], encoded) do
+    with :ok <- EventValidator.validate_data_size(event), do: encode(rest, [encoded(event) | encoded])
   end
 
   defp encode([], encoded), do: {:ok, Enum.reverse(encoded)}

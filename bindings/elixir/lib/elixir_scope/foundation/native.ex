@@ -64,33 +64,10 @@ defmodule ElixirScope.Foundation.Native do
   def unsubscribe_all(_handle), do: missing()
   def subscribers_count(_handle), do: missing()
 
-  def event_append(_handle, _type, _id, _timestamp, _wall, _node, _pid, _correlation, _parent, _data) do
-    missing()
-  end
-
-  def event_append_encoded(_handle, _type, _id, _timestamp, _wall, _node, _pid, _correlation, _parent, _bytes) do
-    missing()
-  end
-
-  def event_append_async(_handle, _type, _id, _timestamp, _wall, _node, _pid, _correlation, _parent, _data) do
-    missing()
-  end
-
-  def event_append_async_encoded(
-        _handle,
-        _type,
-        _id,
-        _timestamp,
-        _wall,
-        _node,
-        _pid,
-        _correlation,
-        _parent,
-        _bytes
-      ) do
-    missing()
-  end
-
+  def event_append(_handle, _event), do: missing()
+  def event_append_encoded(_handle, _event), do: missing()
+  def event_append_async(_handle, _event), do: missing()
+  def event_append_async_encoded(_handle, _event), do: missing()
   def event_flush_async(_handle, _timeout_ms), do: missing()
   def event_append_batch(_handle, _events), do: missing()
   def event_batch_read(_handle, _batch, _rest), do: missing()

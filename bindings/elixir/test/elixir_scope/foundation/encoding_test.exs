@@ -3,6 +3,7 @@ defmodule ElixirScope.Foundation.EncodingTest do
   use ElixirScope.Case
 
   alias ElixirScope.Foundation.Logic.EventLogic
+  alias ElixirScope.Foundation.Utils
 
   @moduletag timeout: 120_000
   @runs 3_000
@@ -162,6 +163,63 @@ defmodule ElixirScope.Foundation.EncodingTest do
     :rand.seed(:exsss, {4, 5, 6})
     for _ <- 1..300, do: assert_same(random_term(:rand.uniform(40)))
     for term <- [1, -1, [1, 2], [], [1 | 2], 'abc', %{a: [1, [2]]}], do: assert(assert_same(term))
+    for stored <- wherever(event(:test, %{a: 1})), do: assert_stored(stored)
+  end
+
+  test "maps of every size, whose keys are anything, and lists that stop being bytes at any place" do
+    for size <- 0..40 do
+      taken =
+        for key <- [& &1, &"key #{&1}", &{&1, [&1]}, &(&1 / 2)], do: Map.new(1..size//1, &{key.(&1), &1})
+
+      for map <- taken, do: assert(assert_same(map) == size <= 32)
+      # Keys that are shared by maps of other values, and keys of a map's own.
+      map = hd(taken)
+      for other <- [Map.new(map, fn {key, _} -> {key, map} end), sent(map)], do: assert_same(other)
+    end
+
+    for place <- 0..20, odd <- [256, -1, 1.5, :atom, "text", [1], nil, 0x7FFF_FFFF_FFFF_FFFF] do
+      list = List.duplicate(7, 20)
+      assert assert_same(List.replace_at(list, place, odd))
+      assert assert_same(Enum.take(list, place) ++ odd)
+    end
+  end
+
+  test "an event is read wherever its map lies, and whatever else is in it" do
+    for stored <- wherever(event(:test, %{a: 1}, correlation_id: "c", parent_id: 5)),
+        do: assert_stored(stored)
+
+    other = Map.put(event(:test, 1), :another_key, 2)
+    assert Events.store(other) == {:ok, other.event_id}
+    assert Events.get(other.event_id) == {:ok, Map.delete(other, :another_key)}
+
+    for lacking <- [
+          Map.delete(event(:test, 1), :__struct__),
+          %{event(:test, 1) | __struct__: URI},
+          %{},
+          [],
+          {}
+        ] do
+      assert {:error, %Error{error_type: :type_mismatch}} = Events.store(lacking)
+      assert {:error, %Error{error_type: :type_mismatch}} = Events.store_async(lacking)
+      assert {:error, %Error{error_type: :type_mismatch}} = Events.store_batch([lacking])
+    end
+  end
+
+  test "wall times of one calendar and of another, before 1970 and with offsets" do
+    {:ok, past, 0} = DateTime.from_iso8601("1901-02-28T23:59:59.999999Z")
+    ahead = %{DateTime.utc_now() | utc_offset: 3_600, std_offset: 3_600, time_zone: "A/B", zone_abbr: "AB"}
+
+    for time <- [past, ahead, nil, DateTime.utc_now()] do
+      stored = %{event(:test, 1) | wall_time: time}
+      assert Events.store(stored) == {:ok, stored.event_id}
+      batched = %{event(:test, 1) | wall_time: time}
+      assert Events.store_batch([batched]) == {:ok, [batched.event_id]}
+
+      for id <- [stored.event_id, batched.event_id] do
+        assert {:ok, found} = Events.get(id)
+        assert time == nil or DateTime.compare(found.wall_time, time) == :eq
+      end
+    end
   end
 
   test "serialised events come back exactly, compressed or not, and have the size that is said" do
@@ -223,6 +281,33 @@ defmodule ElixirScope.Foundation.EncodingTest do
     assert whole.data == large
   end
 
+  # An event whose map was made in several ways: with the keys of its module, sent, or with keys of its own.
+  defp wherever(event) do
+    [
+      &%{event | event_id: &1},
+      &sent(%{event | event_id: &1}),
+      &(event |> Map.to_list() |> Map.new() |> Map.put(:event_id, &1)),
+      &:erlang.binary_to_term(:erlang.term_to_binary(%{event | event_id: &1}))
+    ]
+    |> Enum.map(& &1.(Utils.generate_id()))
+  end
+
+  defp sent(term) do
+    send(self(), {:sent, term})
+
+    receive do
+      {:sent, term} -> term
+    end
+  end
+
+  defp assert_stored(event) do
+    assert Events.store(event) == {:ok, event.event_id}
+    assert Events.get(event.event_id) == {:ok, event}
+    again = %{event | event_id: Utils.generate_id()}
+    assert Events.store_batch([again]) == {:ok, [again.event_id]}
+    assert Events.get(again.event_id) == {:ok, again}
+  end
+
   # Whether the native encoder took the term; then its bytes are those of the runtime.
   defp assert_same(term) do
     case native(term) do
@@ -236,9 +321,7 @@ defmodule ElixirScope.Foundation.EncodingTest do
     end
   end
 
-  defp native(term) do
-    Native.event_append(Instance.handle(), :test, nil, 1, nil, nil, nil, nil, nil, term)
-  end
+  defp native(term), do: Native.event_append(Instance.handle(), event(:test, term))
 
   defp bytes(id) do
     {:ok, row} = Native.event_get(Instance.handle(), id)
