@@ -4,6 +4,8 @@
 //! is `:encode`, which asks Elixir to have it done by the runtime, whose encoder yields. So a call stays far under a
 //! millisecond, whatever the event holds. `batch` does the same for several events.
 
+#![allow(clippy::inline_always, reason = "measured: else results and fields are copied from call to call")]
+
 use std::cell::RefCell;
 use std::time::Duration;
 
@@ -151,13 +153,12 @@ pub(crate) fn with_scratch<R>(body: impl FnOnce(&mut Scratch) -> R) -> R {
     SCRATCH.with(|scratch| {
         let mut kept = scratch.try_borrow_mut().ok();
         let mut other;
-        let scratch = match kept.as_deref_mut() {
-            Some(scratch) => scratch,
+        let scratch = if let Some(scratch) = kept.as_deref_mut() {
+            scratch
+        } else {
             // The thread is here already, which no NIF makes happen: it works with other memory.
-            None => {
-                other = Scratch::new();
-                &mut other
-            }
+            other = Scratch::new();
+            &mut other
         };
         scratch.begin();
         body(scratch)
@@ -204,9 +205,8 @@ fn event_flush_async<'a>(env: Env<'a>, handle: Term<'a>, timeout_ms: Term<'a>) -
     })
 }
 
-type Store = fn(&EventStore, &NewEvent<'_>) -> Result<Receipt, Error>;
-
 /// A scheduler never waits for room: where the strategy is to block, this is `store_full`.
+#[inline]
 fn store_now(events: &EventStore, event: &NewEvent<'_>) -> Result<Receipt, Error> {
     events.append_at_once(event)
 }
@@ -221,7 +221,7 @@ fn encode_and_append<'a>(
     env: Env<'a>,
     handle: Term<'a>,
     event: Term<'a>,
-    store: Store,
+    store: impl FnOnce(&EventStore, &NewEvent<'_>) -> Result<Receipt, Error>,
 ) -> Result<Term<'a>, Error> {
     let fields = Fields::of(event).ok_or_else(|| no_event(event))?;
     let Ok(wall_time) = fields.wall_time_ns() else { return Ok(atoms::encode().encode(env)) };
@@ -243,7 +243,7 @@ fn append_encoded<'a>(
     env: Env<'a>,
     handle: Term<'a>,
     event: Term<'a>,
-    store: Store,
+    store: impl FnOnce(&EventStore, &NewEvent<'_>) -> Result<Receipt, Error>,
 ) -> Result<Term<'a>, Error> {
     let fields = Fields::of(event).ok_or_else(|| no_event(event))?;
     let wall_time = fields.encoded_wall_time()?;
@@ -262,7 +262,7 @@ fn append<'a>(
     fields: &Fields<'a>,
     wall_time: Option<i64>,
     data: &[u8],
-    store: Store,
+    store: impl FnOnce(&EventStore, &NewEvent<'_>) -> Result<Receipt, Error>,
 ) -> Result<Term<'a>, Error> {
     with(handle, |attached| {
         let instance = attached.pin()?;

@@ -115,15 +115,14 @@ pub(crate) fn with<R>(
         let kept = last.try_borrow().ok();
         let kept = kept.filter(|kept| kept.as_deref().is_some_and(|attached| attached.is_open_as(handle)));
         let other;
-        let attached = match kept.as_ref().and_then(|kept| kept.as_deref()) {
-            Some(attached) => attached,
-            None => {
-                other = find(handle)?;
-                if let Ok(mut kept) = last.try_borrow_mut() {
-                    *kept = Some(other.clone());
-                }
-                &other
+        let attached = if let Some(attached) = kept.as_ref().and_then(|kept| kept.as_deref()) {
+            attached
+        } else {
+            other = find(handle)?;
+            if let Ok(mut kept) = last.try_borrow_mut() {
+                *kept = Some(other.clone());
             }
+            &other
         };
         body(attached)
     })

@@ -4,6 +4,8 @@
 //! of each field is looked up once, when the library is loaded. A map that lies as expected and has these very keys is
 //! then read by place, and any other one by the names of its keys.
 
+#![allow(clippy::inline_always, reason = "measured: else what was read is copied from call to call")]
+
 use std::sync::OnceLock;
 
 use rustler::sys::ErlNifTerm;

@@ -150,7 +150,7 @@ impl<'a> Items<'a> {
     /// The next item, or `None` where no list goes on: then [`Items::end`] says whether that was its end.
     #[inline]
     pub(crate) fn step(&mut self) -> Option<Term<'a>> {
-        let (head, tail) = self.rest.list_get_cell().ok()?;
+        let (head, tail) = Words::new().cell(self.rest)?;
         self.rest = tail;
         Some(head)
     }

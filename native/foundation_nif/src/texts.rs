@@ -49,15 +49,14 @@ pub(crate) fn with_node<R>(term: Term<'_>, body: impl FnOnce(&str) -> Result<R, 
     NODE.with(|last| {
         let known = last.try_borrow().ok().filter(|last| last.0 == Some(term.as_c_arg()));
         let other;
-        let text = match &known {
-            Some(known) => &known.1,
-            None => {
-                other = node_text(term)?;
-                if let Ok(mut known) = last.try_borrow_mut() {
-                    *known = (Some(term.as_c_arg()), other.clone());
-                }
-                &other
+        let text = if let Some(known) = &known {
+            &known.1
+        } else {
+            other = node_text(term)?;
+            if let Ok(mut known) = last.try_borrow_mut() {
+                *known = (Some(term.as_c_arg()), other.clone());
             }
+            &other
         };
         body(text)
     })

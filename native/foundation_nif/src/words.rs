@@ -200,14 +200,14 @@ impl Words {
 
     /// Keys and values of a map of few keys; `None` for another term, and for any where such maps are not known.
     #[inline]
-    pub(crate) fn flat<'a>(self, map: Term<'a>) -> Option<Flat<'a>> {
+    pub(crate) fn flat(self, map: Term<'_>) -> Option<Flat<'_>> {
         let word = word(map);
         if !self.is_boxed(word) {
             return None;
         }
         // SAFETY: the word has the tag of an address of a header. Only the header of a flat map is followed by the
         // number of its keys, the tuple of them and the values; tuples have their arity as header and then their
-        // elements. None of that moves or changes while 'a, the NIF's environment, lives.
+        // elements. None of that moves or changes while the NIF's environment lives.
         unsafe {
             let at = (word - BOXED_TAG) as *const usize;
             if *at != self.flat {
