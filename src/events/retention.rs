@@ -11,12 +11,10 @@
 //!
 //! Locks: the disk's state, then `Retention::books`, then any shard's lock; never the other way round.
 
-use std::sync::Arc;
-
 use super::frontier::{FIRST_SEQ, Frontier};
 use super::overflow::Room;
 use super::plan::Window;
-use super::segment::Segment;
+use super::segment::{Held, Segment};
 use super::shard::{Entry, Shard};
 use crate::runtime::sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock, try_lock};
 
@@ -421,7 +419,7 @@ impl Retention {
         self.holes.store(1, Ordering::Release);
         let removed = live(&entry, low, next);
         for shard in shards {
-            shard.retire(|other| Arc::ptr_eq(&other.segment, &entry.segment));
+            shard.retire(|other| Held::ptr_eq(&other.segment, &entry.segment));
         }
         ledger.evicted += removed;
         let low = first_live(shards, low, next);
