@@ -201,7 +201,7 @@ impl Segment {
     pub(crate) fn times(&self, n: u32) -> &[i64] {
         let n = n.min(self.committed());
         let Some(buffers) = &self.buffers else { return &[] };
-        (0..n).for_each(|index| buffers.shadow.read(index));
+        buffers.shadow.read_below(n);
         // SAFETY: the column has room for every index of the segment, and below `committed`, loaded with acquire,
         // it is written and never changes; the writer only writes behind the end of this slice.
         unsafe { std::slice::from_raw_parts(buffers.times.as_ptr(), n as usize) }
