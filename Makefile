@@ -18,8 +18,8 @@ export PATH := $(CURDIR)/build/tools/usr/bin:$(PATH)
 CRASH_STATES ?= 100000
 CRASH_KILLS ?= 200
 
-.PHONY: help setup deps build header test test-rust test-crash test-models test-c test-elixir test-long lint \
-        demo demo-c demo-elixir bench bench-config bench-telemetry bench-events bench-disk bench-tails bench-ffi \
+.PHONY: help setup deps build header test test-rust test-crash test-models test-c test-elixir test-long museum \
+        lint demo demo-c demo-elixir bench bench-config bench-telemetry bench-events bench-disk bench-tails bench-ffi \
         bench-elixir bench-peers bench-library bench-docs clean
 
 help: ## this list
@@ -68,8 +68,13 @@ test-long: setup ## the same properties and models, searched much further
 	$(CARGO) test --locked --release --lib events::file::tests::every_bit -- --ignored --nocapture
 	$(MAKE) --no-print-directory test-crash CRASH_STATES=1000000 CRASH_KILLS=2000
 	$(MAKE) --no-print-directory test-models LOOM_MAX_PREEMPTIONS=4
+	$(MAKE) --no-print-directory museum
 	$(CARGO) clippy --locked --quiet --package foundation-benches --features peers --all-targets -- -D warnings
 	$(MAKE) --no-print-directory bench BENCH=--quick
+
+museum: ## mistakes, planted one by one, each of which a model must catch
+	@scripts/need.sh rust gcc patch
+	@scripts/museum.sh
 
 lint: ## formatters and linters of every language, and the rules of the tree
 	@scripts/need.sh rust clang-format shellcheck

@@ -2,7 +2,7 @@
 # Makes sure that the named tools are there; what is missing is installed from the distribution.
 #
 # Usage: scripts/need.sh TOOL…     (rust gcc g++ valgrind clang-format shellcheck elixir dialyzer promtool rocksdb
-#                                  zstd)
+#                                  zstd patch)
 #        scripts/need.sh all
 #
 # Says what it installs. Without root it says what to install and exits with 69, changing nothing.
@@ -101,14 +101,14 @@ install_packages() {
 
 [ "$#" -gt 0 ] || { say "name a tool, or all"; exit 64; }
 if [ "$1" = all ]; then
-    set -- rust gcc g++ valgrind clang-format shellcheck elixir dialyzer promtool zstd
+    set -- rust gcc g++ valgrind clang-format shellcheck elixir dialyzer promtool zstd patch
 fi
 
 packages=()
 for tool in "$@"; do
     case $tool in
         rust | promtool) ;;
-        gcc | g++ | valgrind | clang-format | shellcheck | elixir | dialyzer | rocksdb | zstd)
+        gcc | g++ | valgrind | clang-format | shellcheck | elixir | dialyzer | rocksdb | zstd | patch)
             if missing "$tool"; then
                 read -ra names <<<"$(package_of "$tool")"
                 packages+=("${names[@]}")

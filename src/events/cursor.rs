@@ -8,7 +8,6 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::condition::{Condition, Verdict};
 use super::disk::PendingFile;
@@ -19,7 +18,7 @@ use super::plan::Access;
 use super::query::Order;
 use super::record::Record;
 use super::retention::is_dead;
-use super::segment::Segment;
+use super::segment::{Held, Segment};
 use crate::error::{Code, Error, Result};
 use crate::runtime::deadline::Deadline;
 
@@ -151,7 +150,7 @@ enum Todo {
 
 /// A segment that the merge has reached.
 struct Run {
-    segment: Arc<Segment>,
+    segment: Held,
     todo: Todo,
     at: u32,
 }
@@ -352,7 +351,7 @@ impl Cursor {
     /// The next event as a value of its own, which may outlive the cursor; otherwise as [`Cursor::try_next`].
     pub fn try_next_ref(&mut self) -> Result<Option<EventRef>> {
         let found = self.advance()?;
-        Ok(found.and_then(|(segment, index)| EventRef::new(Arc::clone(segment), index)))
+        Ok(found.and_then(|(segment, index)| EventRef::new(Held::clone(segment), index)))
     }
 
     /// The next events, at most `most` of them and at most [`MAX_CURSOR_BATCH`]; none at the end. Errors are those
@@ -423,7 +422,7 @@ impl Cursor {
         self.watch.uncomparable
     }
 
-    fn advance(&mut self) -> Result<Option<(&Arc<Segment>, u32)>> {
+    fn advance(&mut self) -> Result<Option<(&Held, u32)>> {
         let run = self.find();
         self.let_go();
         self.check()?;

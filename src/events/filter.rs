@@ -11,11 +11,10 @@
 //!   segment, so a column is never filled while somebody looks at it.
 //! - Columns are filled one at a time (`filling`), so plain loads and stores of words suffice.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
-
+#[cfg(not(loom))]
 use super::memory::Block;
 use crate::error::Result;
+use crate::runtime::sync::{AtomicU64, Mutex, OnceLock, Ordering, lock};
 
 /// Bits that a key sets.
 pub(crate) const PLACES: usize = 3;
@@ -24,7 +23,7 @@ pub(crate) const PLACES: usize = 3;
 const COLUMNS: usize = 64;
 
 /// Groups of segments that have columns: those of 16,384 segments. More segments are looked at one by one.
-const MAX_GROUPS: usize = 256;
+const MAX_GROUPS: usize = if cfg!(loom) { 1 } else { 256 };
 
 /// Rows for each event of a segment: 8 bits for each key give a filter that is wrong in 3 of 100 cases.
 const ROWS_PER_EVENT: usize = 8;
@@ -71,7 +70,7 @@ impl Bits {
     }
 
     /// Whether this key may have been inserted.
-    #[cfg_attr(not(test), allow(dead_code, reason = "for one file by itself"))]
+    #[cfg_attr(any(not(test), loom), allow(dead_code, reason = "for one file by itself"))]
     pub(crate) fn may_hold(&self, hash: u64) -> bool {
         places(hash, self.rows())
             .iter()
@@ -83,15 +82,37 @@ impl Bits {
     }
 }
 
+#[cfg(not(loom))]
+type Rows = Block<AtomicU64>;
+
+/// The same of loom's atomics.
+#[cfg(loom)]
+struct Rows(Box<[AtomicU64]>);
+
+#[cfg(loom)]
+impl Rows {
+    fn new(len: usize) -> Result<Self> {
+        Ok(Self((0..len).map(|_| AtomicU64::new(0)).collect()))
+    }
+
+    fn shared(&self) -> &[AtomicU64] {
+        &self.0
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.len() * 8
+    }
+}
+
 /// The filters of up to 64 segments, on their sides.
 pub(crate) struct Matrix {
-    rows: Block<AtomicU64>,
+    rows: Rows,
 }
 
 impl Matrix {
     /// A matrix for filters of this many rows, all columns empty; `no_memory` when there is none to be had.
     pub(crate) fn new(rows: usize) -> Result<Self> {
-        Ok(Self { rows: Block::new(rows)? })
+        Ok(Self { rows: Rows::new(rows)? })
     }
 
     /// Makes a column show this filter, or nothing. Only one column is set at a time.
@@ -202,7 +223,7 @@ impl Filters {
     /// was allocated for it, in bytes, comes with it.
     pub(crate) fn claim(&self, sides: &Sides) -> Option<(Column, u64)> {
         let column = self.take_column()?;
-        let _filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
+        let _filling = lock(&self.filling);
         let group = self.groups.get(usize::from(column.group))?.get_or_init(Box::default);
         let mask = 1_u64 << column.number;
         let mut allocated = 0;
@@ -230,7 +251,7 @@ impl Filters {
     }
 
     fn take_column(&self) -> Option<Column> {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = lock(&self.used);
         let free = used.iter().position(|columns| *columns != u64::MAX);
         let group = free.unwrap_or(used.len());
         if group >= MAX_GROUPS {
@@ -247,7 +268,7 @@ impl Filters {
 
     /// Gives a column back. Nobody looks at it any more.
     pub(crate) fn release(&self, column: Column) {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut used = lock(&self.used);
         if let Some(columns) = used.get_mut(usize::from(column.group)) {
             *columns &= !(1 << column.number);
         }

@@ -1,11 +1,10 @@
 //! What an event is: how one is handed in, what an append answers, and how a stored one is read.
 
 use std::fmt;
-use std::sync::Arc;
 
 use super::names::Names;
 use super::record::{FLAG_TRUNCATED, Record};
-use super::segment::Segment;
+use super::segment::Held;
 
 /// Ids are at least 1 and below this.
 pub const ID_LIMIT: u64 = 1 << 59;
@@ -237,13 +236,13 @@ impl fmt::Debug for EventView<'_> {
 /// A stored event, kept alive by itself: it pins the segment that it is in.
 #[derive(Clone)]
 pub struct EventRef {
-    segment: Arc<Segment>,
+    segment: Held,
     index: u32,
 }
 
 impl EventRef {
     /// Answers `None` unless the segment has published an event at this index.
-    pub(crate) fn new(segment: Arc<Segment>, index: u32) -> Option<Self> {
+    pub(crate) fn new(segment: Held, index: u32) -> Option<Self> {
         segment.record(index)?;
         Some(Self { segment, index })
     }

@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Code, Error};
 use crate::runtime::deadline::Deadline;
-use crate::runtime::sync::{AtomicU32, AtomicU64, Condvar, Mutex, Ordering, lock, wait_timeout};
+use crate::runtime::sync::{
+    AtomicU32, AtomicU64, Condvar, Mutex, Ordering, load_in_order, lock, wait_timeout,
+};
 
 /// What an append does that finds the store full. Changes of configuration are stored all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -64,7 +66,7 @@ impl Signal {
     pub(crate) fn tell(&self) {
         self.news.fetch_add(1, Ordering::SeqCst);
         // One who waits has counted itself in before it looks at the news for the last time.
-        if self.waiting.load(Ordering::SeqCst) > 0 {
+        if load_in_order(&self.waiting) > 0 {
             let _gate = lock(&self.gate);
             self.changed.notify_all();
         }

@@ -4,11 +4,10 @@
 //! lie in order, times do or are listed in it once the segment is full.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::query::Order;
 use super::retention::{alive, is_dead};
-use super::segment::Segment;
+use super::segment::{Held, Segment};
 use super::shard::Bounds;
 
 /// What a query asks for in ranges.
@@ -27,7 +26,7 @@ pub(crate) struct Ranges {
 pub(crate) struct Pending {
     /// No key of the run has a first part below this.
     pub(crate) edge: i64,
-    pub(crate) segment: Arc<Segment>,
+    pub(crate) segment: Held,
     /// Events to look at.
     pub(crate) range: Range<u32>,
     /// Where there are no more of them: places in the segment's order by time, to be looked at instead.
@@ -38,7 +37,7 @@ pub(crate) struct Pending {
 
 impl Pending {
     /// All events up to `count`, each of which must be looked at.
-    pub(crate) fn whole(segment: Arc<Segment>, count: u32) -> Self {
+    pub(crate) fn whole(segment: Held, count: u32) -> Self {
         Self { edge: i64::MIN, segment, range: 0..count, by_time: None, exact: false }
     }
 
@@ -46,7 +45,7 @@ impl Pending {
     /// that of the positions asked for.
     pub(crate) fn narrowed(
         edge: i64,
-        segment: Arc<Segment>,
+        segment: Held,
         bounds: &Bounds,
         mut range: Range<u32>,
         ranges: &Ranges,

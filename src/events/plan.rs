@@ -8,9 +8,7 @@
 //! checked event by event.
 
 use std::ops::Range;
-use std::sync::Arc;
 
-use arc_swap::Guard;
 use serde::Serialize;
 
 use super::condition;
@@ -21,10 +19,11 @@ use super::hits::Hits;
 use super::memory::prefetch;
 use super::pending::{Pending, Ranges};
 use super::query::{Order, Query};
-use super::segment::{Index, Segment, Shared};
+use super::segment::{Held, Index, Segment, Shared};
 use super::shard::{Bounds, Entry, Shard};
 use crate::error::Result;
 use crate::runtime::deadline::Deadline;
+use crate::runtime::sync::Taken;
 
 /// What a query sees: events with `low <= seq < next` that are published.
 #[derive(Clone, Copy)]
@@ -231,7 +230,7 @@ impl<'a> Asked<'a> {
             Ranges { seqs: (from, to), times, ids, order: query.order, only: self.asks_for_ranges_only() };
         let lists: Vec<_> = shards.iter().filter(|_| !nothing).map(Shard::segments).collect();
         for (entry, bounds) in self.candidates(&lists, &lookups, &ranges, &mut tally) {
-            let segment = Arc::clone(&entry.segment);
+            let segment = Held::clone(&entry.segment);
             tally.events += u64::from(bounds.count);
             if query.without_indexes {
                 pending.push(Pending::whole(segment, bounds.count));
@@ -279,7 +278,7 @@ impl<'a> Asked<'a> {
     /// The segments that may hold results, with what is known of each; the others are counted as passed over.
     fn candidates<'l>(
         &self,
-        lists: &'l [Guard<Arc<Vec<Entry>>>],
+        lists: &'l [Taken<Vec<Entry>>],
         lookups: &[Lookup],
         ranges: &Ranges,
         tally: &mut Tally,

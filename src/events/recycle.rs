@@ -366,6 +366,10 @@ mod links {
 
         #[inline]
         #[allow(clippy::unused_self, reason = "the loom twin uses it")]
+        pub(crate) fn read_below(&self, _end: u32) {}
+
+        #[inline]
+        #[allow(clippy::unused_self, reason = "the loom twin uses it")]
         pub(crate) fn write(&self, _index: u32) {}
     }
 }
@@ -407,6 +411,10 @@ mod links {
             if let Some(cell) = self.0.get(index as usize) {
                 cell.with(|_| ());
             }
+        }
+
+        pub(crate) fn read_below(&self, end: u32) {
+            (0..end).for_each(|index| self.read(index));
         }
 
         pub(crate) fn write(&self, index: u32) {

@@ -11,12 +11,10 @@
 //!
 //! Locks: the disk's state, then `Retention::books`, then any shard's lock; never the other way round.
 
-use std::sync::Arc;
-
 use super::frontier::{FIRST_SEQ, Frontier};
 use super::overflow::Room;
 use super::plan::Window;
-use super::segment::Segment;
+use super::segment::{Held, Segment};
 use super::shard::{Entry, Shard};
 use crate::runtime::sync::{AtomicU32, AtomicU64, Mutex, Ordering, lock, try_lock};
 
@@ -49,11 +47,25 @@ impl Dead {
         word & (1 << (index % 64)) != 0
     }
 
-    fn below(&self, index: u32) -> u32 {
-        let (full, rest) = (index as usize / 64, index % 64);
-        let whole: u32 = self.bits.iter().take(full).map(|w| w.load(Ordering::Relaxed).count_ones()).sum();
-        let part = self.bits.get(full).map_or(0, |word| word.load(Ordering::Relaxed) & ((1 << rest) - 1));
-        whole + part.count_ones()
+    /// How many from one index to below another. Each word is looked at once: whoever marks meanwhile, it is no more
+    /// than there are.
+    fn between(&self, low: u32, high: u32) -> u32 {
+        if low >= high {
+            return 0;
+        }
+        let (first, last) = (low / 64, (high - 1) / 64);
+        let words = self.bits.iter().zip(0_u32..).take(last as usize + 1).skip(first as usize);
+        let marked = |(word, at): (&AtomicU64, u32)| {
+            let mut bits = word.load(Ordering::Relaxed);
+            if at == first {
+                bits &= u64::MAX << (low % 64);
+            }
+            if at == last {
+                bits &= u64::MAX >> (63 - (high - 1) % 64);
+            }
+            bits.count_ones()
+        };
+        words.map(marked).sum()
     }
 }
 
@@ -77,9 +89,10 @@ fn live(entry: &Entry, from: u64, to: u64) -> u64 {
 
 /// How many events of a segment were not removed one by one, from one index to below another.
 pub(crate) fn alive(segment: &Segment, low: u32, high: u32) -> u32 {
-    let dead = segment.dead.get().map_or(0, |dead| {
-        if dead.count.load(Ordering::Relaxed) == 0 { 0 } else { dead.below(high) - dead.below(low) }
-    });
+    let dead = segment
+        .dead
+        .get()
+        .map_or(0, |dead| if dead.count.load(Ordering::Relaxed) == 0 { 0 } else { dead.between(low, high) });
     high - low - dead
 }
 
@@ -406,7 +419,7 @@ impl Retention {
         self.holes.store(1, Ordering::Release);
         let removed = live(&entry, low, next);
         for shard in shards {
-            shard.retire(|other| Arc::ptr_eq(&other.segment, &entry.segment));
+            shard.retire(|other| Held::ptr_eq(&other.segment, &entry.segment));
         }
         ledger.evicted += removed;
         let low = first_live(shards, low, next);
@@ -521,6 +534,21 @@ mod tests {
             let _flight = writer.frontier.begin(other, 1).unwrap();
             append(&writer, 10);
         });
+    }
+
+    #[test]
+    fn the_dead_are_counted_between_any_two_indexes() {
+        let dead = Dead::new(200);
+        let marked = [0, 1, 5, 63, 64, 70, 127, 128, 190, 199];
+        for index in marked {
+            dead.mark(index);
+        }
+        for low in 0..=200 {
+            for high in low..=200 {
+                let expected = marked.iter().filter(|index| (low..high).contains(*index)).count();
+                assert_eq!(dead.between(low, high) as usize, expected, "{low}..{high}");
+            }
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::compact::Compact;
 use super::overflow::Signal;
-use super::segment::Segment;
+use super::segment::Held;
 use super::shard::Shard;
 use super::store::EventStore;
 use crate::runtime::deadline::Deadline;
@@ -80,7 +80,7 @@ impl EventStore {
     }
 
     /// Whether there was room for it.
-    fn seal(&self, shard: &Shard, segment: &Arc<Segment>) -> bool {
+    fn seal(&self, shard: &Shard, segment: &Held) -> bool {
         let (pool, filters) = (&self.shared.pool, &self.shared.filters);
         let Some((mut compact, sides)) = Compact::build_within(segment, &self.shared, Some(filters)) else {
             return false;

@@ -15,7 +15,7 @@
 //!   indexes. It is set only when the segment gets no more events.
 
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::chains::Chained;
 use super::compact::Compact;
@@ -27,7 +27,7 @@ use super::record::{AT_CONFIG_VERSION, AT_EVENT_ID, AT_SEQ, Draft, HEADER, Recor
 use super::recycle::{Budget, Buffers, Pool};
 use super::retention::Dead;
 use crate::error::Result;
-use crate::runtime::sync::{self, AtomicU32, AtomicU64, Ordering, Switch};
+use crate::runtime::sync::{self, AtomicU32, AtomicU64, OnceLock, Ordering, Switch};
 
 /// How large segments are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +78,9 @@ impl Index {
         matches!(self, Self::EventId | Self::Parent)
     }
 }
+
+/// A segment as its writer and readers hold it: who lets go of it last gives its memory back.
+pub(crate) type Held = sync::Arc<Segment>;
 
 /// A segment, as readers see it.
 pub(crate) struct Segment {
@@ -135,7 +138,7 @@ impl Segment {
         let shape = Shape { bytes: usual.bytes.max(record), ..usual };
         let (buffers, tables) = shared.pool.take(shape, budget)?;
         let chained = sync::Arc::new(Chained::new(tables, Arc::clone(shared)));
-        let segment = Arc::new(Self {
+        let segment = Held::new(Self {
             committed: AtomicU32::new(0),
             disorder: AtomicU32::new(u32::MAX),
             min_time: AtomicU64::new(u64::MAX),
@@ -198,6 +201,7 @@ impl Segment {
     pub(crate) fn times(&self, n: u32) -> &[i64] {
         let n = n.min(self.committed());
         let Some(buffers) = &self.buffers else { return &[] };
+        buffers.shadow.read_below(n);
         // SAFETY: the column has room for every index of the segment, and below `committed`, loaded with acquire,
         // it is written and never changes; the writer only writes behind the end of this slice.
         unsafe { std::slice::from_raw_parts(buffers.times.as_ptr(), n as usize) }
@@ -278,6 +282,7 @@ impl Segment {
         if index >= self.committed() {
             return None;
         }
+        buffers.shadow.read(index);
         // SAFETY: `index` is below `committed`, loaded with acquire: its offset is written and never changes.
         let offset = unsafe { *buffers.offsets.as_ptr().add(index as usize) };
         Some(buffers.arena.as_ptr().cast::<u8>().wrapping_add(offset as usize))
@@ -337,7 +342,7 @@ impl Drop for Segment {
 
 /// The one who appends to a segment.
 pub(crate) struct Writer {
-    segment: Arc<Segment>,
+    segment: Held,
     chained: sync::Arc<Chained>,
     /// Events written, published or not.
     staged: u32,
@@ -347,7 +352,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn segment(&self) -> &Arc<Segment> {
+    pub(crate) fn segment(&self) -> &Held {
         &self.segment
     }
 

@@ -1,18 +1,15 @@
 //! A shard: the list of segments that one group of threads appends to, and the lock that they share.
 //!
-//! Readers take the list without a lock (`ArcSwap`); it is replaced as a whole, under the shard's lock, when a
+//! Readers take the list without a lock; it is replaced as a whole, under the shard's lock, when a
 //! segment is added or retired. Within a shard sequence numbers grow from segment to segment.
 
 use std::cell::Cell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-use arc_swap::{ArcSwap, Guard};
 
 use super::compact::Marks;
 use super::filter::Kind;
-use super::segment::{Index, Segment, Shared, Writer};
-use crate::runtime::sync::{Mutex, MutexGuard, lock, try_lock};
+use super::segment::{Held, Index, Segment, Shared, Writer};
+use crate::runtime::sync::{Mutex, MutexGuard, Taken, Whole, lock, try_lock};
 
 /// What is known about a segment that gets no more events, so that searches need not touch its memory.
 #[derive(Clone, Copy)]
@@ -36,7 +33,7 @@ impl Bounds {
 /// One segment in a shard's list.
 #[derive(Clone)]
 pub(crate) struct Entry {
-    pub(crate) segment: Arc<Segment>,
+    pub(crate) segment: Held,
     /// Once it gets no more events.
     sealed: Option<Bounds>,
     /// Once it has its compact indexes.
@@ -44,7 +41,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    pub(crate) fn new(segment: Arc<Segment>) -> Self {
+    pub(crate) fn new(segment: Held) -> Self {
         Self { segment, sealed: None, marks: None }
     }
 
@@ -83,13 +80,13 @@ impl Entry {
 }
 
 pub(crate) struct Shard {
-    list: ArcSwap<Vec<Entry>>,
+    list: Whole<Vec<Entry>>,
     writer: Mutex<Option<Writer>>,
 }
 
 impl Shard {
     pub(crate) fn new() -> Self {
-        Self { list: ArcSwap::from_pointee(Vec::new()), writer: Mutex::new(None) }
+        Self { list: Whole::new(Vec::new()), writer: Mutex::new(None) }
     }
 
     /// The shard's lock, and the writer of its active segment once there is one.
@@ -98,7 +95,7 @@ impl Shard {
     }
 
     /// The segments, oldest first; the last is the active one.
-    pub(crate) fn segments(&self) -> Guard<Arc<Vec<Entry>>> {
+    pub(crate) fn segments(&self) -> Taken<Vec<Entry>> {
         self.list.load()
     }
 
@@ -113,12 +110,12 @@ impl Shard {
                 entry.sealed = Bounds::read(&entry.segment);
             }
         }
-        list.extend(fresh.iter().map(|writer| Entry::new(Arc::clone(writer.segment()))));
-        self.list.store(Arc::new(list));
+        list.extend(fresh.iter().map(|writer| Entry::new(Held::clone(writer.segment()))));
+        self.list.store(list);
     }
 
     /// The segments that get no more events and are not sealed yet, oldest first.
-    pub(crate) fn unsealed(&self) -> Vec<Arc<Segment>> {
+    pub(crate) fn unsealed(&self) -> Vec<Held> {
         // With the lock no append is half-way: all but the last are final.
         let list = {
             let _writer = self.lock();
@@ -126,20 +123,20 @@ impl Shard {
         };
         let finals = list.split_last().map_or(&[][..], |(_, finals)| finals);
         let unsealed = finals.iter().filter(|entry| entry.marks.is_none() && entry.segment.committed() > 0);
-        unsealed.map(|entry| Arc::clone(&entry.segment)).collect()
+        unsealed.map(|entry| Held::clone(&entry.segment)).collect()
     }
 
     /// Notes what is known of a segment that has been sealed, unless it is no longer listed.
-    pub(crate) fn note_sealed(&self, segment: &Arc<Segment>, marks: Marks) {
+    pub(crate) fn note_sealed(&self, segment: &Held, marks: Marks) {
         let _writer = self.lock();
         let old = self.list.load();
-        let Some(at) = old.iter().position(|entry| Arc::ptr_eq(&entry.segment, segment)) else { return };
+        let Some(at) = old.iter().position(|entry| Held::ptr_eq(&entry.segment, segment)) else { return };
         let mut list = Vec::clone(&old);
         if let Some(entry) = list.get_mut(at) {
             entry.sealed = Bounds::read(segment);
             entry.marks = Some(marks);
         }
-        self.list.store(Arc::new(list));
+        self.list.store(list);
     }
 
     /// Takes the segments that `gone` names off the list, never the active one, and returns them.
@@ -150,7 +147,7 @@ impl Shard {
         let (gone, mut kept): (Vec<_>, Vec<_>) = finals.iter().cloned().partition(gone);
         if !gone.is_empty() {
             kept.push(active.clone());
-            self.list.store(Arc::new(kept));
+            self.list.store(kept);
         }
         gone
     }
@@ -161,10 +158,10 @@ impl Shard {
         id: u64,
         shared: &Shared,
         present: impl Fn(&Segment, u32, u64) -> bool,
-    ) -> Option<(Arc<Segment>, u32)> {
+    ) -> Option<(Held, u32)> {
         let segments = self.segments();
         segments.iter().rev().find_map(|entry| {
-            entry.find(id, shared, &present).map(|index| (Arc::clone(&entry.segment), index))
+            entry.find(id, shared, &present).map(|index| (Held::clone(&entry.segment), index))
         })
     }
 }

@@ -48,6 +48,14 @@ pub(crate) fn wait_timeout<'a, T>(
     }
 }
 
+/// A sequentially consistent load. Loom takes that for a mere acquire, and a read-modify-write for what it is.
+pub(crate) fn load_in_order(atomic: &AtomicU32) -> u32 {
+    #[cfg(not(loom))]
+    return atomic.load(Ordering::SeqCst);
+    #[cfg(loom)]
+    return atomic.fetch_add(0, Ordering::AcqRel);
+}
+
 /// A cell whose accesses loom checks for races; outside loom it is the standard library's.
 #[derive(Debug)]
 pub(crate) struct UnsafeCell<T>(
@@ -89,6 +97,57 @@ impl<T> UnsafeCell<T> {
     }
 }
 
+/// A value that is set once and then read by many.
+#[cfg(not(loom))]
+pub(crate) use std::sync::OnceLock;
+
+/// The same for loom, which does not see the library's: a flag says whether the value is there, as the library's does.
+#[cfg(loom)]
+pub(crate) struct OnceLock<T> {
+    there: AtomicBool,
+    setting: Mutex<()>,
+    value: std::sync::OnceLock<T>,
+}
+
+#[cfg(loom)]
+impl<T> OnceLock<T> {
+    pub(crate) fn new() -> Self {
+        Self { there: AtomicBool::new(false), setting: Mutex::new(()), value: std::sync::OnceLock::new() }
+    }
+
+    pub(crate) fn get(&self) -> Option<&T> {
+        if self.there.load(Ordering::Acquire) { self.value.get() } else { None }
+    }
+
+    pub(crate) fn set(&self, value: T) -> Result<(), T> {
+        let _setting = lock(&self.setting);
+        self.value.set(value)?;
+        self.there.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    pub(crate) fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
+        if let Some(value) = self.get() {
+            return value;
+        }
+        let _setting = lock(&self.setting);
+        let value = self.value.get_or_init(make);
+        self.there.store(true, Ordering::Release);
+        value
+    }
+
+    pub(crate) fn take(&mut self) -> Option<T> {
+        self.value.take()
+    }
+}
+
+#[cfg(loom)]
+impl<T> Default for OnceLock<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// A shared value that is there at first and taken away once: readers take it along without a lock.
 #[cfg(not(loom))]
 pub(crate) struct Switch<T>(arc_swap::ArcSwapOption<T>);
@@ -110,33 +169,101 @@ impl<T> Switch<T> {
     }
 }
 
-/// The same for loom, which does not see the library's own steps: one step of loom's says whether the value is gone,
-/// and a lock that nobody waits for guards it.
+/// The same for loom, see [`Step`].
 #[cfg(loom)]
-pub(crate) struct Switch<T> {
-    gone: AtomicBool,
-    value: std::sync::Mutex<Option<Arc<T>>>,
-}
+pub(crate) struct Switch<T>(Step<Option<Arc<T>>>);
 
 #[cfg(loom)]
 impl<T> Switch<T> {
     pub(crate) fn new(value: Arc<T>) -> Self {
-        Self { gone: AtomicBool::new(false), value: std::sync::Mutex::new(Some(value)) }
-    }
-
-    fn value(&self) -> std::sync::MutexGuard<'_, Option<Arc<T>>> {
-        self.value.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        Self(Step::new(Some(value)))
     }
 
     /// The value, if it is still there.
     pub(crate) fn load(&self) -> Option<Arc<T>> {
-        if self.gone.load(Ordering::Acquire) { None } else { self.value().clone() }
+        self.0.load()
     }
 
     /// Takes it away. Those who have it keep it.
     pub(crate) fn clear(&self) {
-        self.gone.store(true, Ordering::Release);
-        let gone = self.value().take();
-        drop(gone);
+        self.0.store(None);
+    }
+}
+
+/// A shared value that is replaced as a whole: readers take what is there without a lock.
+#[cfg(not(loom))]
+pub(crate) struct Whole<T>(arc_swap::ArcSwap<T>);
+
+/// What was taken from a [`Whole`].
+#[cfg(not(loom))]
+pub(crate) type Taken<T> = arc_swap::Guard<Arc<T>>;
+
+#[cfg(not(loom))]
+impl<T> Whole<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(arc_swap::ArcSwap::from_pointee(value))
+    }
+
+    pub(crate) fn load(&self) -> Taken<T> {
+        self.0.load()
+    }
+
+    pub(crate) fn store(&self, value: T) {
+        self.0.store(Arc::new(value));
+    }
+}
+
+/// The same for loom, see [`Step`].
+#[cfg(loom)]
+pub(crate) struct Whole<T>(Step<Arc<T>>);
+
+/// What was taken from a [`Whole`].
+#[cfg(loom)]
+pub(crate) type Taken<T> = Arc<T>;
+
+#[cfg(loom)]
+impl<T> Whole<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Step::new(Arc::new(value)))
+    }
+
+    pub(crate) fn load(&self) -> Taken<T> {
+        self.0.load()
+    }
+
+    pub(crate) fn store(&self, value: T) {
+        self.0.store(Arc::new(value));
+    }
+}
+
+/// A value that is read and replaced in one step, as `arc_swap` does it, whose own steps loom does not see. The step is
+/// one of `stores`: whoever loads a value sees what its store was preceded by, and not the other way round. It reads
+/// by a read-modify-write, so that what it finds is what `value` holds; nothing of loom's happens between the two.
+#[cfg(loom)]
+struct Step<V> {
+    stores: AtomicUsize,
+    value: std::sync::Mutex<V>,
+}
+
+#[cfg(loom)]
+impl<V: Clone> Step<V> {
+    fn new(value: V) -> Self {
+        Self { stores: AtomicUsize::new(0), value: std::sync::Mutex::new(value) }
+    }
+
+    fn value(&self) -> std::sync::MutexGuard<'_, V> {
+        self.value.try_lock().expect("nothing of loom's happens while it is held")
+    }
+
+    fn load(&self) -> V {
+        self.stores.fetch_add(0, Ordering::Acquire);
+        self.value().clone()
+    }
+
+    fn store(&self, value: V) {
+        self.stores.fetch_add(1, Ordering::Release);
+        let old = std::mem::replace(&mut *self.value(), value);
+        // It may be the last of its kind, whose end has steps of loom's.
+        drop(old);
     }
 }

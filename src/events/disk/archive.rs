@@ -15,7 +15,7 @@ use super::super::names::Names;
 use super::super::record::{Draft, Record};
 use super::super::recycle::Budget;
 use super::super::retention::{Dead, is_dead, prune_segment};
-use super::super::segment::{Index, Segment, Shape, Shared, Writer};
+use super::super::segment::{Held, Index, Segment, Shape, Shared, Writer};
 use super::manifest::{SegmentRow, identity};
 use super::{Disk, quarantine};
 use crate::error::{Code, Error, Result};
@@ -26,7 +26,7 @@ pub(crate) struct Sealed {
     pub(crate) row: SegmentRow,
     /// Events in it that were not removed.
     live: AtomicU64,
-    loaded: Mutex<Option<Arc<Segment>>>,
+    loaded: Mutex<Option<Held>>,
     /// When it was read last, as reads are counted.
     read: AtomicU64,
     /// What is known to be damaged was noted.
@@ -212,12 +212,12 @@ impl Disk {
     ///
     /// Errors: `io_error` when the file cannot be read, `no_memory` when there is no room for it. What is damaged
     /// is left out and noted as a gap.
-    pub(crate) fn load(&self, sealed: &Sealed) -> Result<Arc<Segment>> {
+    pub(crate) fn load(&self, sealed: &Sealed) -> Result<Held> {
         let archive = &self.archive;
         sealed.read.store(archive.reads.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
         let mut slot = lock(&sealed.loaded);
         if let Some(segment) = &*slot {
-            return Ok(Arc::clone(segment));
+            return Ok(Held::clone(segment));
         }
         let segment = self.read_segment(&sealed.row)?;
         archive.loads.fetch_add(1, Ordering::Relaxed);
@@ -235,7 +235,7 @@ impl Disk {
                 self.damaged.fetch_add(sealed.take_owed(), Ordering::AcqRel);
             }
         }
-        *slot = Some(Arc::clone(&segment));
+        *slot = Some(Held::clone(&segment));
         Ok(segment)
     }
 
@@ -264,7 +264,7 @@ impl Disk {
         })
     }
 
-    fn read_segment(&self, row: &SegmentRow) -> Result<Arc<Segment>> {
+    fn read_segment(&self, row: &SegmentRow) -> Result<Held> {
         let path = self.directory.join(row.file_name());
         let file =
             SegmentFile::open(&*self.storage, &path, identity(self.store, row.file), Limits::default())?;
@@ -295,7 +295,7 @@ impl Disk {
             }
         }
         writer.publish();
-        let segment = Arc::clone(writer.segment());
+        let segment = Held::clone(writer.segment());
         // Without room for them the chains stay, which find the same but by node and pid.
         if let Some((compact, _)) = Compact::build_within(&segment, shared, None) {
             segment.seal(compact);
@@ -357,7 +357,7 @@ impl Disk {
     }
 
     /// The newest event of this id in a file that is there.
-    pub(crate) fn find(&self, id: u64, low: u64) -> Result<Option<(Arc<Segment>, u32)>> {
+    pub(crate) fn find(&self, id: u64, low: u64) -> Result<Option<(Held, u32)>> {
         for sealed in self.archive.segments().iter().rev() {
             let row = &sealed.row;
             if id < row.min_id || id > row.max_id || row.last_seq < low || sealed.live() == 0 {

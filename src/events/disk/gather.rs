@@ -3,10 +3,8 @@
 //! Within a shard `seq` grows, so this is a merge of as many sorted runs as there are shards. Places are kept from
 //! one walk to the next, so that a walk starts where the last one ended.
 
-use std::sync::Arc;
-
 use super::super::record::Record;
-use super::super::segment::Segment;
+use super::super::segment::{Held, Segment};
 use super::super::shard::Shard;
 use crate::error::Result;
 
@@ -18,7 +16,7 @@ pub(crate) struct Places {
 }
 
 struct Place {
-    segment: Arc<Segment>,
+    segment: Held,
     /// The next event to look at.
     index: u32,
 }
@@ -109,21 +107,21 @@ fn first(shard: &Shard, from: u64) -> Option<Place> {
     shard.segments().iter().find_map(|entry| {
         let bounds = entry.bounds().filter(|bounds| bounds.seqs.1 >= from)?;
         let index = entry.segment.below_seq(bounds.count, from);
-        Some(Place { segment: Arc::clone(&entry.segment), index })
+        Some(Place { segment: Held::clone(&entry.segment), index })
     })
 }
 
 /// The place behind the end of a segment: the beginning of the next one that has events.
 fn after(shard: &Shard, old: &Place, from: u64) -> Option<Place> {
     let segments = shard.segments();
-    let at = segments.iter().position(|entry| Arc::ptr_eq(&entry.segment, &old.segment));
+    let at = segments.iter().position(|entry| Held::ptr_eq(&entry.segment, &old.segment));
     let Some(at) = at else { return first(shard, from) };
     let rest = segments.get(at + 1..).unwrap_or_default();
     let next = rest.iter().find(|entry| entry.segment.committed() > 0)?;
     // A batch that begins in one segment and ends in the next is published in that order: now that the next has
     // events, what the old one has is final.
     if old.segment.record(old.index).is_some() {
-        return Some(Place { segment: Arc::clone(&old.segment), index: old.index });
+        return Some(Place { segment: Held::clone(&old.segment), index: old.index });
     }
-    Some(Place { segment: Arc::clone(&next.segment), index: 0 })
+    Some(Place { segment: Held::clone(&next.segment), index: 0 })
 }
