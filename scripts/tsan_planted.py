@@ -19,9 +19,19 @@ REPORT = re.compile(r"^SUMMARY: ThreadSanitizer: (.*)$", re.MULTILINE)
 LIMIT = 900
 
 
-def unlocked(mutex, kind):
-    """What a mutex guards, without taking it."""
-    return f"unsafe {{ &mut *(std::ptr::from_ref(&{mutex}) as usize as *mut {kind}) }}.get_mut().unwrap()"
+# What a mutex guards, without taking it.
+UNLOCKED = """
+#[allow(invalid_reference_casting)]
+pub(crate) fn unlocked<T>(mutex: &Mutex<T>) -> &mut T {
+    unsafe { &mut *std::ptr::from_ref(mutex).cast_mut() }.get_mut().unwrap()
+}
+
+/// A cell whose accesses"""
+
+
+def unlock(file, text, instead):
+    """A mistake where a lock is not taken: `crate::runtime::sync::unlocked` is there for it."""
+    return [("src/runtime/sync.rs", "\n/// A cell whose accesses", UNLOCKED), (file, text, instead)]
 
 
 # name: (the test that is to notice, [(file, text, what stands there instead)…])
@@ -73,71 +83,56 @@ MISTAKES = {
     ),
     "memory is given back without the lock of the pool": (
         "memory::a_store_that_drops_the_oldest",
-        [
-            (
-                "src/events/recycle.rs",
-                "        if shape == self.usual {\n            let mut kept = lock(&self.kept);",
-                "        if shape == self.usual {\n            let kept = "
-                + unlocked("self.kept", "Mutex<Kept>")
-                + ";",
-            )
-        ],
+        unlock(
+            "src/events/recycle.rs",
+            "            let mut kept = lock(&self.kept);\n"
+            "            if kept.buffers.len() < KEPT {\n"
+            "                kept.buffers.push(buffers);\n"
+            "                drop(kept);\n",
+            "            let kept = crate::runtime::sync::unlocked(&self.kept);\n"
+            "            if kept.buffers.len() < KEPT {\n"
+            "                kept.buffers.push(buffers);\n",
+        ),
     ),
     "what was stored later is taken without the lock of the queue": (
         "instance::in_memory",
-        [
-            (
-                "src/events/later/queue.rs",
-                "std::mem::swap(&mut *storing, &mut lock(&self.arriving).piece);",
-                "std::mem::swap(&mut *storing, &mut "
-                + unlocked("self.arriving", "Mutex<Arriving>")
-                + ".piece);",
-            )
-        ],
+        unlock(
+            "src/events/later/queue.rs",
+            "&mut lock(&self.arriving).piece);",
+            "&mut crate::runtime::sync::unlocked(&self.arriving).piece);",
+        ),
     ),
     "a tail is read without its lock": (
         "instance::in_memory",
-        [
-            (
-                "src/events/tail/handle.rs",
-                "let reader = lock(&self.entry.reader);",
-                "let reader = " + unlocked("self.entry.reader", "Mutex<Reader>") + ";",
-            )
-        ],
+        unlock(
+            "src/events/tail/handle.rs",
+            "let reader = lock(&self.entry.reader);",
+            "let reader = crate::runtime::sync::unlocked(&self.entry.reader);",
+        ),
     ),
     "who waits for the disk is noted without the lock": (
         "instance::with_files_and_little_memory",
-        [
-            (
-                "src/events/disk/sync.rs",
-                "            let mut state = lock(&disk.sync.state);\n            // Under the lock:",
-                "            let state = "
-                + unlocked("disk.sync.state", "Mutex<State>")
-                + ";\n            // Under the lock:",
-            )
-        ],
+        unlock(
+            "src/events/disk/sync.rs",
+            "            let mut state = lock(&disk.sync.state);\n            // Under the lock:",
+            "            let state = crate::runtime::sync::unlocked(&disk.sync.state);\n            // Under the lock:",
+        ),
     ),
     "a mapped log is written to without its lock": (
         "files::in_mapped_logs",
-        [
-            (
-                "src/events/disk/mapped.rs",
-                "self.copy(disk, names, &mut lock(slot), writer, first)",
-                "self.copy(disk, names, " + unlocked("*slot", "Mutex<Option<ShardLog>>") + ", writer, first)",
-            )
-        ],
+        unlock(
+            "src/events/disk/mapped.rs",
+            "self.copy(disk, names, &mut lock(slot), writer, first)",
+            "self.copy(disk, names, crate::runtime::sync::unlocked(slot), writer, first)",
+        ),
     ),
     "subscribers are looked up without the lock": (
         "instance::in_memory",
-        [
-            (
-                "src/config/watch.rs",
-                "        self.lock().live.iter().find(|entry| entry.id == id).cloned()",
-                "        "
-                + unlocked("self.entries", "Mutex<Entries>")
-                + ".live.iter().find(|entry| entry.id == id).cloned()",
-            )
-        ],
+        unlock(
+            "src/config/watch.rs",
+            "self.lock().live.iter().find(|entry| entry.id == id).cloned()",
+            "crate::runtime::sync::unlocked(&self.entries).live.iter().find(|entry| entry.id == id).cloned()",
+        ),
     ),
     "a counter is not atomic": (
         "instance::in_memory",
@@ -164,7 +159,18 @@ def copy_tree():
     for name in filter(None, listing.stdout.split("\0")):
         if os.path.isfile(os.path.join(ROOT, name)):
             os.makedirs(os.path.dirname(os.path.join(COPY, name)), exist_ok=True)
-            shutil.copy2(os.path.join(ROOT, name), os.path.join(COPY, name))
+            shutil.copy(os.path.join(ROOT, name), os.path.join(COPY, name))
+    # Another version, or cargo would take what is built of the copy for what is built of the tree.
+    change("Cargo.toml", r'^version = "(.*)"$', r'version = "\1-planted"')
+    change("Cargo.lock", r'^version = "(.*)"\n(?!source)', r'version = "\1-planted"\n')
+
+
+def change(name, pattern, instead):
+    path = os.path.join(COPY, name)
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(re.sub(pattern, instead, text, flags=re.MULTILINE))
 
 
 def plant(changes):

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 
+use elixirscope_foundation::error::{Code, Result};
 use elixirscope_foundation::events::{EventStore, Query};
 
 use numbered::{Numbered, step_of};
@@ -69,7 +70,7 @@ impl World {
     fn finish(&self, writers: Vec<ScopedJoinHandle<'_, Told>>) -> Told {
         let ends: Vec<_> = writers.into_iter().map(ScopedJoinHandle::join).collect();
         self.done.store(true, Ordering::SeqCst);
-        ends.into_iter().flat_map(Result::unwrap).collect()
+        ends.into_iter().flat_map(|told| told.expect("a writer failed")).collect()
     }
 
     /// Prunes all but the newest steps.
@@ -82,9 +83,11 @@ impl World {
 
     /// An event that was stored is found, or it has been dropped since.
     fn assert_found(&self, store: &EventStore, seq: u64, number: u64) {
-        let mut found = store.query(&Query { seq_range: Some((seq, seq)), ..Query::default() }).unwrap();
-        if let Some(event) = found.try_next().unwrap() {
-            assert_eq!((event.seq(), numbered::check(&event)), (seq, number));
+        let query = Query { seq_range: Some((seq, seq)), ..Query::default() };
+        // There may be no memory just now for the segment of a file that it is in.
+        let found = until_there_is_room(|| store.query(&query).unwrap().try_next_ref());
+        if let Some(event) = found {
+            assert_eq!((event.view().seq(), numbered::check(&event.view())), (seq, number));
         } else {
             self.assert_gone(store, seq, number);
         }
@@ -97,6 +100,22 @@ impl World {
             pruned || store.stats().oldest_seq > seq,
             "event {number:#x} of seq {seq} was stored and is not there"
         );
+    }
+}
+
+/// Memory that is full of what readers hold is free again when they let go, and what a disk has not taken yet when it
+/// has.
+fn until_there_is_room<T>(append: impl Fn() -> Result<T>) -> T {
+    loop {
+        match append() {
+            Ok(stored) => return stored,
+            Err(error) => {
+                let full =
+                    matches!(error.code(), Code::StoreFull | Code::ServiceUnavailable | Code::NoMemory);
+                assert!(full, "{error}");
+            }
+        }
+        std::thread::yield_now();
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use elixirscope_foundation::error::{Code, Result};
+use elixirscope_foundation::error::Code;
 use elixirscope_foundation::events::{
     Aggregate, Cleanup, EventRef, EventStore, EventStoreOptions, NewEvent, Order, Overflow, Query,
     TailOptions,
@@ -13,7 +13,7 @@ use elixirscope_foundation::runtime::clock::{AnchoredClock, SystemClock};
 
 use crate::numbered::{self, Numbered, TYPES, correlation_of, lane};
 use crate::tails::{come_and_go, follow};
-use crate::{LONG, Told, World, effort, spawn};
+use crate::{LONG, Told, World, effort, spawn, until_there_is_room};
 
 /// Most events that the store holds.
 const HELD: u64 = 500;
@@ -31,17 +31,6 @@ fn small() -> EventStoreOptions {
         segment_events: Some(16),
         segment_bytes: Some(4 << 10),
         ..EventStoreOptions::default()
-    }
-}
-
-/// Memory that is full of what readers hold is free again when they let go.
-fn until_there_is_room<T>(append: impl Fn() -> Result<T>) -> T {
-    loop {
-        match append() {
-            Ok(stored) => return stored,
-            Err(error) => assert_eq!(error.code(), Code::StoreFull, "{error}"),
-        }
-        std::thread::yield_now();
     }
 }
 
