@@ -102,14 +102,6 @@ MISTAKES = {
             "&mut crate::runtime::sync::unlocked(&self.arriving).piece);",
         ),
     ),
-    "a tail is read without its lock": (
-        "instance::in_memory",
-        unlock(
-            "src/events/tail/handle.rs",
-            "let reader = lock(&self.entry.reader);",
-            "let reader = crate::runtime::sync::unlocked(&self.entry.reader);",
-        ),
-    ),
     "who waits for the disk is noted without the lock": (
         "instance::with_files_and_little_memory",
         unlock(

@@ -120,6 +120,7 @@ fn until_there_is_room<T>(append: impl Fn() -> Result<T>) -> T {
 }
 
 /// Starts a thread of a scope with a name, which reports tell.
+#[allow(clippy::disallowed_methods, reason = "threads of the test, not of the library")]
 fn spawn<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     name: &str,

@@ -58,7 +58,9 @@ fn append_batches(world: &World, store: &EventStore, events: u64) -> Told {
     let numbers: Vec<u64> = lane(1, events).collect();
     for numbers in numbers.chunks(7) {
         let numbered: Vec<_> = numbers.iter().map(|number| Numbered::new(*number)).collect();
-        numbered.iter().for_each(|event| world.note(event));
+        for event in &numbered {
+            world.note(event);
+        }
         let batch: Vec<NewEvent<'_>> = numbered.iter().map(Numbered::event).collect();
         let receipts = until_there_is_room(|| store.append_batch(&batch));
         assert!(receipts.windows(2).all(|pair| pair[1].seq == pair[0].seq + 1), "a batch is in a row");
