@@ -11,4 +11,5 @@ target=$(rustc -vV | sed -n 's/^host: //p')
 # Fast enough to meet itself, and lines in the reports; assertions stay on.
 export CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=line-tables-only CARGO_INCREMENTAL=0
 export RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=thread
-exec cargo test --locked --no-default-features -Zbuild-std --target "$target" --target-dir "${ESF_TSAN_TARGET:-target-tsan}" "$@"
+exec cargo test --locked --no-default-features -Zbuild-std --target "$target" \
+    --target-dir "${ESF_TSAN_TARGET:-target-tsan}" "$@"
