@@ -92,9 +92,13 @@ fn read_configuration(world: &World, app: &Foundation) {
 }
 
 /// The changes of each path that a subscription tells come in order; one that was not read yet gives way to a newer.
-fn hear(world: &World, subscription: &Subscription) {
+/// Others come and go meanwhile.
+fn hear(world: &World, app: &Foundation, subscription: &Subscription) {
     let mut last = HashMap::new();
     world.repeat(|_| {
+        let passing = app.config().subscribe("ai", 4).unwrap();
+        assert_eq!(passing.stats().dropped, 0);
+        drop(passing);
         while let Pop::Item(change) = subscription.next_timeout(Duration::from_millis(1)) {
             let before = last.insert(change.path, change.version).unwrap_or(0);
             assert!(change.version > before, "{change:?} after {before}");
@@ -139,7 +143,7 @@ fn under_everything(event_store: &serde_json::Value) {
             spawn(scope, "measure too", || measure(app, 1, events)),
         ];
         spawn(scope, "configuration", || read_configuration(world, app));
-        spawn(scope, "hear", || hear(world, subscription));
+        spawn(scope, "hear", || hear(world, app, subscription));
         spawn(scope, "look", || {
             world.repeat(|_| {
                 let mut found = store.query(&ours()).unwrap();
