@@ -17,9 +17,10 @@ export PATH := $(CURDIR)/build/tools/usr/bin:$(PATH)
 
 CRASH_STATES ?= 100000
 CRASH_KILLS ?= 200
+STRESS ?= 5
 
-.PHONY: help setup deps build header test test-rust test-crash test-models test-c test-elixir test-long museum \
-        lint demo demo-c demo-elixir bench bench-config bench-telemetry bench-events bench-disk bench-tails bench-ffi \
+.PHONY: help setup deps build header test test-rust test-crash test-models test-tsan test-c test-elixir test-long \
+        museum lint demo demo-c demo-elixir bench bench-config bench-telemetry bench-events bench-disk bench-tails bench-ffi \
         bench-elixir bench-peers bench-library bench-docs clean
 
 help: ## this list
@@ -53,6 +54,11 @@ test-models: ## the loom models of the lock-free structures: every interleaving
 	RUSTFLAGS="--cfg loom" CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
 	  $(CARGO) test --locked --lib --no-default-features --target-dir target-loom --release loom_
 
+test-tsan: ## everything at once under ThreadSanitizer, and mistakes that it must notice; STRESS
+	@scripts/need.sh rust-src gcc
+	ESF_STRESS=$(STRESS) scripts/tsan.sh --test stress
+	@scripts/tsan_planted.py
+
 test-c: ## the C ABI: compilers, sanitizers, valgrind, symbols
 	@scripts/need.sh rust gcc g++ valgrind promtool
 	@tests/c/run.sh
@@ -69,6 +75,7 @@ test-long: setup ## the same properties and models, searched much further
 	$(MAKE) --no-print-directory test-crash CRASH_STATES=1000000 CRASH_KILLS=2000
 	$(MAKE) --no-print-directory test-models LOOM_MAX_PREEMPTIONS=4
 	$(MAKE) --no-print-directory museum
+	$(MAKE) --no-print-directory test-tsan
 	$(CARGO) clippy --locked --quiet --package foundation-benches --features peers --all-targets -- -D warnings
 	$(MAKE) --no-print-directory bench BENCH=--quick
 
@@ -130,4 +137,4 @@ bench-docs: ## write docs/performance.md from what `make bench` measured last
 	$(CARGO) run --locked --release --package foundation-benches -- report docs/performance.md
 
 clean: ## remove everything that was built
-	rm -rf target target-loom build bindings/elixir/_build
+	rm -rf target target-loom target-tsan build bindings/elixir/_build

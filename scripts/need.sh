@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Makes sure that the named tools are there; what is missing is installed from the distribution.
 #
-# Usage: scripts/need.sh TOOL…     (rust gcc g++ valgrind clang-format shellcheck elixir dialyzer promtool rocksdb
-#                                  zstd patch)
+# Usage: scripts/need.sh TOOL…     (rust rust-src gcc g++ valgrind clang-format shellcheck elixir dialyzer promtool
+#                                  rocksdb zstd patch)
 #        scripts/need.sh all
 #
 # Says what it installs. Without root it says what to install and exits with 69, changing nothing.
@@ -33,6 +33,14 @@ missing() {
     esac
 }
 
+add_component() {
+    say "adding the Rust component $1"
+    if ! rustup component add "$1" >&2; then
+        say "could not add it; install it with: rustup component add $1"
+        exit $cannot
+    fi
+}
+
 need_rust() {
     if missing cargo; then
         say "Rust is missing: install rustup (https://rustup.rs), then run this again"
@@ -40,14 +48,14 @@ need_rust() {
     fi
     local component
     for component in rustfmt clippy; do
-        if ! cargo "${component/rustfmt/fmt}" --version >/dev/null 2>&1; then
-            say "adding the Rust component $component"
-            if ! rustup component add "$component" >&2; then
-                say "could not add it; install it with: rustup component add $component"
-                exit $cannot
-            fi
-        fi
+        cargo "${component/rustfmt/fmt}" --version >/dev/null 2>&1 || add_component "$component"
     done
+}
+
+# The sources of the standard library, to build it in another way.
+need_rust_src() {
+    need_rust
+    [ -f "$(rustc --print sysroot)/lib/rustlib/src/rust/library/Cargo.lock" ] || add_component rust-src
 }
 
 apt_lists_are_there() { compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null; }
@@ -107,7 +115,7 @@ fi
 packages=()
 for tool in "$@"; do
     case $tool in
-        rust | promtool) ;;
+        rust | rust-src | promtool) ;;
         gcc | g++ | valgrind | clang-format | shellcheck | elixir | dialyzer | rocksdb | zstd | patch)
             if missing "$tool"; then
                 read -ra names <<<"$(package_of "$tool")"
@@ -122,6 +130,7 @@ install_packages "${packages[@]}"
 for tool in "$@"; do
     case $tool in
         rust) need_rust ;;
+        rust-src) need_rust_src ;;
         promtool) need_promtool ;;
     esac
 done
