@@ -11,7 +11,7 @@ defmodule Bench do
   alias Bench.{Ets, Mnesia}
   alias Bench.Harness.Row
   alias ElixirScope.Foundation
-  alias ElixirScope.Foundation.{Config, Events, Telemetry}
+  alias ElixirScope.Foundation.{Config, Events, Telemetry, Utils}
 
   import Bench.Harness, only: [loop: 2, loop: 3, each: 2, batches: 2, time: 1]
 
@@ -38,6 +38,7 @@ defmodule Bench do
         counter(2),
         labelled(),
         store(),
+        store_random(),
         batch(),
         correlation(quick),
         scrape()
@@ -172,6 +173,23 @@ defmodule Bench do
         {:peer, "ETS with 3 index tables", each(&event/1, &Ets.store/1)},
         {:peer, "Mnesia, dirty", each(&event/1, &Mnesia.dirty(:bench_ram, &1))},
         {:peer, "Mnesia, transaction", each(&event/1, &Mnesia.transaction(:bench_ram, [&1]))}
+      ]
+    }
+  end
+
+  # Ordered tables pay for keys that come in no order, as the library's own correlation ids do.
+  defp store_random do
+    event = fn index -> %{event(index) | correlation_id: Utils.generate_correlation_id()} end
+
+    %Row{
+      work: "store one event, random correlation ids",
+      calls: 20_000,
+      target: "≥ 5 × ETS",
+      times: [{"ETS", 5}],
+      subjects: [
+        {:ours, "Events.store/1", each(event, fn event -> {:ok, _} = Events.store(event) end)},
+        {:peer, "ETS with 3 index tables", each(event, &Ets.store/1)},
+        {:peer, "Mnesia, dirty", each(event, &Mnesia.dirty(:bench_ram, &1))}
       ]
     }
   end
