@@ -24,7 +24,7 @@ mod own_metrics;
 mod planted;
 #[cfg(feature = "crash-tests")]
 pub mod planted;
-#[cfg(all(test, not(loom)))]
+#[cfg(test)]
 #[path = "../tests/support/property.rs"]
 mod property;
 pub mod runtime;

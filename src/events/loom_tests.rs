@@ -216,7 +216,7 @@ fn loom_a_column_is_filled_again_only_when_nobody_holds_its_segment() {
         append(&mut writer, 1);
         let segment = Held::clone(writer.segment());
         drop(writer);
-        let (mut compact, sides_of) = Compact::build(&segment, shared.hash, &shared.filters);
+        let (mut compact, sides_of) = Compact::build(&segment, shared.hash, Some(&shared.filters));
         let (column, _) = shared.filters.claim(&sides_of).unwrap();
         compact.marks.column = Some(column);
         segment.seal(compact);
