@@ -25,6 +25,8 @@ mod logs;
 mod mapped;
 mod open;
 mod quarantine;
+#[cfg(all(test, not(loom)))]
+mod races;
 mod recover;
 mod seal;
 mod status;
