@@ -49,6 +49,8 @@ pub(crate) struct Mapped {
     unlogged: AtomicU64,
     /// The last attempt to make a log failed: only one that is ready will do, until one is.
     refused: AtomicBool,
+    /// Events below it may be in a log that could not be synced: they are durable once they are written elsewhere.
+    doubtful_to: AtomicU64,
     /// How often an append had to make its log itself.
     stalls: AtomicU64,
     /// Bytes since the last sync began.
@@ -64,6 +66,7 @@ impl Mapped {
             unlogged_from: AtomicU64::new(u64::MAX),
             unlogged: AtomicU64::new(0),
             refused: AtomicBool::new(false),
+            doubtful_to: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
             unsynced: AtomicU64::new(0),
         }
@@ -77,6 +80,11 @@ impl Mapped {
     /// Events that went to memory only so far, and appends that waited for a log to be made.
     pub(crate) fn counts(&self) -> (u64, u64) {
         (self.unlogged.load(Ordering::Relaxed), self.stalls.load(Ordering::Relaxed))
+    }
+
+    /// Whether an event may be in a log that could not be synced, and nowhere else.
+    pub(crate) fn is_doubtful(&self, durable: u64) -> bool {
+        durable < self.doubtful_to.load(Ordering::Relaxed)
     }
 
     /// Bytes since the last sync began.
@@ -259,6 +267,12 @@ impl Mapped {
         disk.logs.distrust(number);
     }
 
+    /// Closes all logs, which are still to be synced.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn retire_all(&self, disk: &Disk) {
+        self.shards.iter().for_each(|slot| self.retire(disk, &mut lock(slot)));
+    }
+
     /// Closes all logs. Nobody writes any more.
     pub(crate) fn finish(&self, disk: &Disk) {
         for slot in &self.shards {
@@ -272,16 +286,21 @@ impl EventStore {
     /// One round of `crash_safe` or `interval`. What the mapped logs do not have, or may have lost, is written to a
     /// log from memory.
     pub(crate) fn sync_mapped(&self, disk: &Disk, to: u64) -> Result<u64> {
-        let synced = disk.mapped.sync(disk);
+        let mapped = &disk.mapped;
+        if mapped.sync(disk).is_err() {
+            // Events are copied to a log until it is given up, which it is by now. That a later sync goes well says
+            // nothing of them, nor does one of this round that does not come to all of them.
+            mapped.doubtful_to.fetch_max(self.frontier.next(), Ordering::Relaxed);
+        }
         // What came back at opening is in no log of this process.
-        let logged = disk.mapped.unlogged_from() >= to && disk.sync.durable() >= disk.recovered_to;
-        if synced.is_ok() && logged {
+        let recovered = disk.sync.durable() < disk.recovered_to;
+        if mapped.unlogged_from() >= to && !recovered && !mapped.is_doubtful(disk.sync.durable()) {
             return Ok(to);
         }
         let durable = self.write_log(disk, to)?;
         // A disk that takes this has room for a log, too.
-        disk.mapped.refused.store(false, Ordering::Relaxed);
-        disk.mapped.caught_up(durable);
+        mapped.refused.store(false, Ordering::Relaxed);
+        mapped.caught_up(durable);
         Ok(durable)
     }
 }

@@ -5,10 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::super::durability::Durability;
+use super::super::durability::{Durability, Level};
 use super::super::store::EventStore;
 use super::tests::{balanced, disk, files, memory, open, seqs, store_some};
-use crate::storage::{Operation, SimStorage};
+use crate::storage::{Fault, Operation, SimStorage};
+
+const EIO: i32 = 5;
 
 /// Has another thread do `work` with the store before the first operation of this kind on a file whose name has this
 /// in it; whether that has happened.
@@ -57,4 +59,50 @@ fn a_small_segment_that_is_pruned_while_it_is_written_anew_takes_no_other_with_i
     let store = open(&storage, files(Durability::Group), memory(1));
     assert_eq!(seqs(&store), left);
     balanced(&store);
+}
+
+/// What is copied to a log while that is being synced is not durable when the sync fails, nor with the next round.
+#[test]
+fn what_is_copied_to_a_log_whose_sync_fails_is_written_again_before_it_is_durable() {
+    for mode in [Durability::CrashSafe, Durability::Interval] {
+        for seed in 0..8 {
+            let storage = SimStorage::new(seed);
+            let store = Arc::new(open(&storage, files(mode), memory(1)));
+            store_some(&store, 0..3);
+            let done = beside(&storage, &store, (Operation::Sync, "log-"), |store| {
+                store_some(store, 3..6);
+            });
+            storage.inject(Fault::new(Operation::Sync, EIO).on("log-").times(1));
+            store.wait_for(3, Level::Durable).unwrap();
+            assert!(done.load(Ordering::SeqCst));
+            store.wait_for(6, Level::Durable).unwrap();
+            storage.crash();
+            drop(store);
+            let store = open(&storage, files(mode), memory(1));
+            assert_eq!(seqs(&store), (1..=6).collect::<Vec<_>>(), "{mode:?}, seed {seed}");
+            balanced(&store);
+        }
+    }
+}
+
+/// The same where the disk does not take another log at once either.
+#[test]
+fn a_round_after_one_that_failed_in_every_file_does_not_take_its_log_for_synced() {
+    for (seed, close) in (0..16).map(|number| (number / 2, number % 2 == 0)) {
+        let storage = SimStorage::new(seed);
+        let store = open(&storage, files(Durability::CrashSafe), memory(1));
+        store_some(&store, 0..3);
+        if close {
+            disk(&store).mapped.retire_all(disk(&store));
+        }
+        storage.inject(Fault::new(Operation::Sync, EIO).on("log-"));
+        store.wait_for(3, Level::Durable).unwrap_err();
+        storage.clear_faults();
+        store.wait_for(3, Level::Durable).unwrap();
+        storage.crash();
+        drop(store);
+        let store = open(&storage, files(Durability::CrashSafe), memory(1));
+        assert_eq!(seqs(&store), [1, 2, 3], "seed {seed}, closed: {close}");
+        balanced(&store);
+    }
 }
