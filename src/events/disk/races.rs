@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::durability::{Durability, Level};
 use super::super::store::EventStore;
-use super::tests::{balanced, disk, files, memory, open, seqs, store_some};
+use super::tests::{balanced, disk, event, files, memory, open, seqs, store_some};
 use crate::storage::{Fault, Operation, SimStorage};
 
 const EIO: i32 = 5;
@@ -105,4 +105,42 @@ fn a_round_after_one_that_failed_in_every_file_does_not_take_its_log_for_synced(
         assert_eq!(seqs(&store), [1, 2, 3], "seed {seed}, closed: {close}");
         balanced(&store);
     }
+}
+
+/// A store is read beside the process that writes to it, which seals and uses the logs again while they are read.
+#[test]
+fn one_who_only_reads_finds_what_is_sealed_while_the_logs_are_read() {
+    for when in [Operation::List, Operation::Look, Operation::Open, Operation::Read] {
+        read_beside(when);
+    }
+}
+
+fn read_beside(when: Operation) {
+    let storage = SimStorage::new(1);
+    let store = Arc::new(open(&storage, files(Durability::Group), memory(1)));
+    let stored = 5;
+    for time in 0..stored {
+        store.append(&event(time)).unwrap();
+    }
+    let done = beside(
+        &storage,
+        &store,
+        (when, if when == Operation::List { "store" } else { "log-" }),
+        move |store| {
+            let append_until = |done: &dyn Fn() -> bool| {
+                while !done() {
+                    store.append(&event(stored)).unwrap();
+                }
+            };
+            append_until(&|| disk(store).logs.made().0 > 1);
+            store.seal_files(true).unwrap();
+            append_until(&|| disk(store).logs.made().1 > 0);
+        },
+    );
+    let options = super::DiskOptions { read_only: true, ..files(Durability::Group) };
+    let reader = open(&storage, options, memory(1));
+    assert!(done.load(Ordering::SeqCst));
+    let there = seqs(&reader);
+    assert!(there.len() as i64 >= stored, "{when:?}: {} of {stored}: {:?}", there.len(), reader.gaps());
+    balanced(&reader);
 }
