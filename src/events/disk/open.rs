@@ -137,6 +137,8 @@ impl Disk {
         self.mapped.finish(self);
         {
             let mut state = lock(&self.state);
+            // What was found to be damaged is in the books, and not in the segments any more.
+            state.segments = self.archive.segments().iter().map(|sealed| sealed.current_row()).collect();
             store.note_state(self, &mut state);
             if let Err(error) = self.write_manifest(&state) {
                 self.note_failure(error);

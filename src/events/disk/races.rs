@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::durability::{Durability, Level};
+use super::super::model::NewEvent;
 use super::super::store::EventStore;
 use super::tests::{balanced, disk, event, files, memory, open, seqs, store_some};
-use crate::storage::{Fault, Operation, SimStorage};
+use crate::storage::{Fault, Operation, SimStorage, Storage};
 
 const EIO: i32 = 5;
 
@@ -143,4 +144,31 @@ fn read_beside(when: Operation) {
     let there = seqs(&reader);
     assert!(there.len() as i64 >= stored, "{when:?}: {} of {stored}: {:?}", there.len(), reader.gaps());
     balanced(&reader);
+}
+
+/// What was found to be damaged before the store is closed is not found again by the next process.
+#[test]
+fn damage_is_counted_once_also_over_a_close() {
+    let storage = SimStorage::new(1);
+    let store = open(&storage, files(Durability::Group), memory(1));
+    // Two blocks.
+    let data = [7; 4 << 10];
+    for time in 0..16 {
+        store.append_with(&NewEvent { data: &data, ..event(time) }, Some(Level::Accepted)).unwrap();
+    }
+    store.seal_files(true).unwrap();
+    while store.demote_one(disk(&store)) {}
+    let names = storage.list(Path::new("store")).unwrap();
+    let segment = names.into_iter().find(|name| name.starts_with("seg-")).unwrap();
+    storage.flip_bit(&Path::new("store").join(segment), 8 * 170).unwrap();
+    let (left, lost) = (seqs(&store), store.stats().lost);
+    assert!(lost > 0 && lost < 16, "{lost}");
+    balanced(&store);
+    assert!(store.close_files().is_empty());
+    drop(store);
+    let store = open(&storage, files(Durability::Group), memory(1));
+    assert_eq!(store.stats().lost, lost);
+    assert_eq!(seqs(&store), left);
+    assert_eq!(store.stats().lost, lost);
+    balanced(&store);
 }
