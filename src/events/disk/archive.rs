@@ -14,12 +14,12 @@ use super::super::filter::{Bits, Column, Filters, Kind, Sides};
 use super::super::names::Names;
 use super::super::record::{Draft, Record};
 use super::super::recycle::Budget;
-use super::super::retention::{Dead, is_dead, prune_segment};
+use super::super::retention::{Dead, is_dead};
 use super::super::segment::{Index, Segment, Shape, Shared, Writer};
 use super::manifest::{SegmentRow, identity};
 use super::{Disk, quarantine};
 use crate::error::{Code, Error, Result};
-use crate::runtime::sync::{AtomicU64, Mutex, Ordering, lock, try_lock};
+use crate::runtime::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock, try_lock};
 
 /// A segment that is in a file.
 pub(crate) struct Sealed {
@@ -102,11 +102,9 @@ impl Sealed {
         self.owed.swap(0, Ordering::AcqRel)
     }
 
-    /// Marks what is older than this in memory, if it is there. What is read later is marked then.
-    pub(crate) fn prune_loaded(&self, before_time: i64, below_seq: u64) {
-        if let Some(segment) = &*lock(&self.loaded) {
-            prune_segment(segment, before_time, 0, below_seq);
-        }
+    /// The segment if it is in memory; nobody reads it from its file or lets go of it meanwhile.
+    pub(crate) fn hold(&self) -> MutexGuard<'_, Option<Arc<Segment>>> {
+        lock(&self.loaded)
     }
 
     fn unload(&self) -> bool {

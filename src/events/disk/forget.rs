@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::super::retention::{Reason, is_dead};
+use super::super::retention::{Reason, is_dead, prune_segment};
 use super::super::store::EventStore;
 use super::Disk;
 use super::archive::Sealed;
@@ -60,12 +60,19 @@ impl EventStore {
         if removed == 0 && concerned.is_empty() {
             return Ok(0);
         }
+        // Whoever reads one of them from its file, and may find damage, has done so, or does it when all is said.
+        let held: Vec<_> = concerned.iter().map(|(sealed, ..)| sealed.hold()).collect();
         prunes.push(Prune { before_time, below_seq });
         disk.prunes.store(Arc::new(prunes));
         let hot = disk.hot();
         let (mut elsewhere, mut unseen) = (0, 0);
-        for (sealed, gone, hidden) in concerned {
-            sealed.prune_loaded(before_time, below_seq);
+        for ((sealed, gone, hidden), held) in concerned.iter().zip(held) {
+            if let Some(segment) = &*held {
+                prune_segment(segment, before_time, 0, below_seq);
+            }
+            // What was found to be damaged since it was looked at has gone for that reason.
+            let gone = (*gone).min(sealed.live());
+            let hidden = (*hidden).min(gone);
             sealed.remove(gone);
             if sealed.row.last_seq < hot {
                 elsewhere += gone - hidden;

@@ -172,3 +172,46 @@ fn damage_is_counted_once_also_over_a_close() {
     assert_eq!(store.stats().lost, lost);
     balanced(&store);
 }
+
+/// A query finds damage in a segment while all of it is pruned: its events are gone once, not twice.
+#[test]
+fn what_is_pruned_while_it_is_found_to_be_damaged_is_gone_once() {
+    let storage = SimStorage::new(1);
+    let store = Arc::new(open(&storage, files(Durability::Group), memory(1)));
+    store_some(&store, 0..16);
+    store_some(&store, 100..116);
+    store.seal_files(true).unwrap();
+    while store.demote_one(disk(&store)) {}
+    let names = storage.list(Path::new("store")).unwrap();
+    let segment = names.into_iter().filter(|name| name.starts_with("seg-")).min().unwrap();
+    storage.flip_bit(&Path::new("store").join(segment), 8 * 170).unwrap();
+    std::thread::scope(|scope| {
+        let (start, started) = std::sync::mpsc::channel::<()>();
+        let pruned = Arc::downgrade(&store);
+        let store = &store;
+        scope.spawn(move || {
+            started.recv().unwrap();
+            store.prune_before(50).unwrap();
+        });
+        let first = AtomicBool::new(true);
+        storage.watch(move |operation, path: &Path| {
+            let concerns = operation == Operation::Read && path.to_string_lossy().contains("seg-");
+            if concerns && first.swap(false, Ordering::SeqCst) {
+                start.send(()).unwrap();
+                let store = pruned.upgrade().unwrap();
+                // It waits for us once it says what is pruned, or before: that is right, too.
+                for _ in 0..20_000 {
+                    if !disk(&store).prunes.load().is_empty() {
+                        break;
+                    }
+                    std::thread::yield_now();
+                }
+            }
+        });
+        seqs(store);
+    });
+    assert_eq!(seqs(&store), (17..=32).collect::<Vec<_>>());
+    balanced(&store);
+    let stats = store.stats();
+    assert_eq!(stats.pruned + stats.lost, 16, "{stats:?}");
+}
