@@ -215,3 +215,36 @@ fn what_is_pruned_while_it_is_found_to_be_damaged_is_gone_once() {
     let stats = store.stats();
     assert_eq!(stats.pruned + stats.lost, 16, "{stats:?}");
 }
+
+/// A round goes over to another log, which is made while a part of what is to be written is sealed: the log's header
+/// does not say that it begins behind events that are written to it.
+#[test]
+fn a_log_made_after_a_part_of_a_round_was_sealed_is_read_from_where_the_round_began() {
+    for mode in [Durability::Group, Durability::CrashSafe] {
+        let storage = SimStorage::new(1);
+        let store = Arc::new(open(&storage, files(mode), memory(1)));
+        if mode.maps() {
+            // No log to copy to, so that rounds write.
+            storage.inject(Fault::new(Operation::Create, EIO).on("log-").times(1));
+        }
+        // A round's worth that fills a log.
+        for time in 0..3 {
+            let data = [7; 4 << 10];
+            store.append_with(&NewEvent { data: &data, ..event(time) }, Some(Level::Accepted)).unwrap();
+        }
+        store.sync_now().unwrap();
+        store_some(&store, 3..23);
+        let done = beside(&storage, &store, (Operation::Write, "log-"), |store| {
+            store.seal_files(false).unwrap();
+            assert!(disk(store).sealed() < 20);
+            disk(store).logs.make_ready(1, disk(store).sync.durable()).unwrap();
+        });
+        store.sync_now().unwrap();
+        assert!(done.load(Ordering::SeqCst) || mode.maps());
+        storage.crash();
+        drop(store);
+        let store = open(&storage, files(mode), memory(1));
+        assert_eq!(seqs(&store), (1..=23).collect::<Vec<_>>(), "{mode:?}");
+        balanced(&store);
+    }
+}
