@@ -35,6 +35,8 @@ struct ShardLog {
     told: bool,
     /// The last append in it is not whole yet.
     unfinished: bool,
+    /// The sync that its last commit frame stands before.
+    commit: u64,
 }
 
 /// The mapped logs of a store, one for each shard that was written to.
@@ -55,6 +57,8 @@ pub(crate) struct Mapped {
     stalls: AtomicU64,
     /// Bytes since the last sync began.
     unsynced: AtomicU64,
+    /// Syncs that have returned.
+    syncs: AtomicU64,
 }
 
 impl Mapped {
@@ -69,6 +73,7 @@ impl Mapped {
             doubtful_to: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
             unsynced: AtomicU64::new(0),
+            syncs: AtomicU64::new(0),
         }
     }
 
@@ -206,24 +211,26 @@ impl Mapped {
             dirty: false,
             told: false,
             unfinished: false,
+            commit: 0,
         })
     }
 
     /// Closes a shard's log.
     fn retire(&self, disk: &Disk, slot: &mut Option<ShardLog>) {
         let Some(mut shard) = slot.take() else { return };
+        // No end frame where that would say too much: that all of it is synced, and the sync has returned.
         if shard.dirty {
-            // No end frame: that would say that all of it is synced.
             lock(&self.closed).push((Arc::clone(&shard.handle), shard.log.number()));
-        } else {
+        } else if shard.commit <= self.syncs.load(Ordering::Acquire) {
             shard.log.finish();
         }
         disk.logs.close(shard.log);
     }
 
-    /// Writes commit frames and syncs every log that was written to.
+    /// Writes commit frames and syncs every log that was written to. One thread at a time does.
     fn sync(&self, disk: &Disk) -> Result<()> {
         self.unsynced.store(0, Ordering::Relaxed);
+        let this = self.syncs.load(Ordering::Relaxed) + 1;
         let (mut handles, mut outcome) = (Vec::new(), Ok(()));
         for slot in &self.shards {
             let mut slot = lock(slot);
@@ -238,7 +245,7 @@ impl Mapped {
                 outcome = Err(error);
                 continue;
             }
-            shard.dirty = false;
+            (shard.dirty, shard.commit) = (false, this);
             handles.push((Arc::clone(&shard.handle), shard.log.number()));
         }
         // After the shards: a log that is closed while they are looked at is among these.
@@ -249,6 +256,8 @@ impl Mapped {
                 outcome = Err(error);
             }
         }
+        // Those that could not be synced have been given up.
+        self.syncs.store(this, Ordering::Release);
         outcome
     }
 

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 
 use super::super::durability::{Durability, Level};
 use super::super::model::NewEvent;
@@ -186,7 +187,7 @@ fn what_is_pruned_while_it_is_found_to_be_damaged_is_gone_once() {
     let segment = names.into_iter().filter(|name| name.starts_with("seg-")).min().unwrap();
     storage.flip_bit(&Path::new("store").join(segment), 8 * 170).unwrap();
     std::thread::scope(|scope| {
-        let (start, started) = std::sync::mpsc::channel::<()>();
+        let (start, started) = channel::<()>();
         let pruned = Arc::downgrade(&store);
         let store = &store;
         scope.spawn(move || {
@@ -245,6 +246,35 @@ fn a_log_made_after_a_part_of_a_round_was_sealed_is_read_from_where_the_round_be
         drop(store);
         let store = open(&storage, files(mode), memory(1));
         assert_eq!(seqs(&store), (1..=23).collect::<Vec<_>>(), "{mode:?}");
+        balanced(&store);
+    }
+}
+
+/// A mapped log is full and makes way for another one while its sync runs: it does not say of itself that all of it is
+/// synced.
+#[test]
+fn a_log_that_is_left_while_it_is_synced_does_not_say_that_it_was() {
+    let storage = SimStorage::new(1);
+    let store = Arc::new(open(&storage, files(Durability::CrashSafe), memory(1)));
+    let data = [7; 400];
+    let batch: Vec<_> = (0..40).map(|time| NewEvent { data: &data, ..event(time) }).collect();
+    store.append_batch(&batch).unwrap();
+    let (snapshot, taken) = channel();
+    let watched = storage.clone();
+    let done = beside(&storage, &store, (Operation::Sync, "log-"), move |store| {
+        store_some(store, 40..41);
+        snapshot.send(watched.snapshot()).unwrap();
+    });
+    store.sync_now().unwrap();
+    assert!(done.load(Ordering::SeqCst));
+    let moment = taken.try_recv().unwrap();
+    for seed in 0..200 {
+        let store = open(&moment.crashed(seed), files(Durability::CrashSafe), memory(1));
+        let found = &disk(&store).report;
+        assert_eq!(found.rot, 0, "seed {seed}: {found:?}");
+        let there = seqs(&store);
+        let of_batch = there.iter().filter(|seq| **seq <= 40).count();
+        assert!(of_batch == 0 || of_batch == 40, "seed {seed}: {there:?}");
         balanced(&store);
     }
 }
