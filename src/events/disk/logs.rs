@@ -5,7 +5,7 @@
 //! new log's checksums.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::super::file::LogEncoder;
 use super::super::names::Names;
@@ -44,6 +44,9 @@ pub(crate) struct OpenLog {
     mapping: Option<Box<dyn Mapping>>,
 }
 
+/// What a log is synced with while its shard writes; held by whoever is about to.
+pub(super) type Handle = Arc<Mutex<Box<dyn File>>>;
+
 /// A log that gets no more events.
 struct Closed {
     number: u64,
@@ -51,6 +54,8 @@ struct Closed {
     path: PathBuf,
     /// It may be used for another log.
     reusable: bool,
+    /// Nor while somebody may sync it yet: if that fails it is the other log that lacks what was not written.
+    synced_with: Weak<Mutex<Box<dyn File>>>,
 }
 
 /// The logs of a store and what they are made from.
@@ -130,7 +135,13 @@ impl Logs {
 
     /// A log found at opening, all of whose events are back in memory.
     pub(crate) fn found(&self, number: u64, last_seq: u64, path: PathBuf) {
-        lock(&self.files).closed.push(Closed { number, last_seq, path, reusable: true });
+        lock(&self.files).closed.push(Closed {
+            number,
+            last_seq,
+            path,
+            reusable: true,
+            synced_with: Weak::new(),
+        });
     }
 
     /// Goes on in a log found at opening as if it were ours: a mistake.
@@ -243,6 +254,11 @@ impl Logs {
 
     /// A log gets no more events.
     pub(crate) fn close(&self, log: OpenLog) {
+        self.close_synced_with(log, Weak::new());
+    }
+
+    /// A log gets no more events, and may be synced yet by whoever holds this handle.
+    pub(super) fn close_synced_with(&self, log: OpenLog, synced_with: Weak<Mutex<Box<dyn File>>>) {
         let mut files = lock(&self.files);
         files.open.retain(|number| *number != log.number);
         files.closed.push(Closed {
@@ -250,6 +266,7 @@ impl Logs {
             last_seq: log.last_seq,
             path: log.path,
             reusable: !log.suspect,
+            synced_with,
         });
     }
 
@@ -267,7 +284,8 @@ impl Logs {
         lock(&self.files).closed.retain(|log| {
             let needed = log.last_seq >= sealed;
             if !needed {
-                if log.reusable { &mut free } else { &mut gone }.push(log.path.clone());
+                let reusable = log.reusable && log.synced_with.strong_count() == 0;
+                if reusable { &mut free } else { &mut gone }.push(log.path.clone());
             }
             needed
         });
@@ -312,6 +330,11 @@ impl OpenLog {
     /// Bytes of the file that are taken.
     pub(crate) fn position(&self) -> u64 {
         self.encoder.position()
+    }
+
+    /// The largest `seq` in it; 0 while there is none.
+    pub(crate) fn last_seq(&self) -> u64 {
+        self.last_seq
     }
 
     /// The log's number.

@@ -14,16 +14,19 @@ use super::super::record::{FLAG_FIRST, FLAG_LAST, Record};
 use super::super::segment::Writer;
 use super::super::store::EventStore;
 use super::Disk;
-use super::logs::OpenLog;
+use super::logs::{Handle, OpenLog};
 use crate::error::Result;
 use crate::runtime::sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock};
-use crate::storage::File;
 
 /// Bytes that are gathered in a shard's buffer before they are copied: a large batch goes in pieces.
 const PIECE: usize = 256 << 10;
 
-/// A handle to sync a log with while its shard writes.
-type Handle = Arc<Mutex<Box<dyn File>>>;
+/// A log that was closed and not synced.
+struct Unsynced {
+    handle: Handle,
+    number: u64,
+    last_seq: u64,
+}
 
 struct ShardLog {
     log: OpenLog,
@@ -43,7 +46,7 @@ struct ShardLog {
 pub(crate) struct Mapped {
     shards: Box<[Mutex<Option<ShardLog>>]>,
     /// Logs that were closed and are not synced yet.
-    closed: Mutex<Vec<(Handle, u64)>>,
+    closed: Mutex<Vec<Unsynced>>,
     /// The first and the last event that are in no log, if there are such.
     range: Mutex<Option<(u64, u64)>>,
     /// The first event of that range, changed with it; `u64::MAX` for none.
@@ -217,14 +220,24 @@ impl Mapped {
 
     /// Closes a shard's log.
     fn retire(&self, disk: &Disk, slot: &mut Option<ShardLog>) {
-        let Some(mut shard) = slot.take() else { return };
+        let Some(ShardLog { mut log, handle, dirty, commit, .. }) = slot.take() else { return };
+        let synced_with = Arc::downgrade(&handle);
         // No end frame where that would say too much: that all of it is synced, and the sync has returned.
-        if shard.dirty {
-            lock(&self.closed).push((Arc::clone(&shard.handle), shard.log.number()));
-        } else if shard.commit <= self.syncs.load(Ordering::Acquire) {
-            shard.log.finish();
+        if dirty {
+            let (number, last_seq) = (log.number(), log.last_seq());
+            lock(&self.closed).push(Unsynced { handle, number, last_seq });
+        } else {
+            if commit <= self.syncs.load(Ordering::Acquire) {
+                log.finish();
+            }
+            drop(handle);
         }
-        disk.logs.close(shard.log);
+        disk.logs.close_synced_with(log, synced_with);
+    }
+
+    /// Lets go of closed logs whose events are all sealed: that those are durable needs no sync.
+    pub(crate) fn sealed(&self, sealed: u64) {
+        lock(&self.closed).retain(|log| log.last_seq >= sealed);
     }
 
     /// Writes commit frames and syncs every log that was written to. One thread at a time does.
@@ -249,7 +262,7 @@ impl Mapped {
             handles.push((Arc::clone(&shard.handle), shard.log.number()));
         }
         // After the shards: a log that is closed while they are looked at is among these.
-        handles.append(&mut lock(&self.closed));
+        handles.extend(lock(&self.closed).drain(..).map(|log| (log.handle, log.number)));
         for (handle, number) in handles {
             if let Err(error) = lock(&handle).sync() {
                 self.suspect(disk, number);
@@ -280,6 +293,12 @@ impl Mapped {
     #[cfg(all(test, not(loom)))]
     pub(super) fn retire_all(&self, disk: &Disk) {
         self.shards.iter().for_each(|slot| self.retire(disk, &mut lock(slot)));
+    }
+
+    /// How many logs were closed and are held to be synced.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn closed_logs(&self) -> usize {
+        lock(&self.closed).len()
     }
 
     /// Closes all logs. Nobody writes any more.

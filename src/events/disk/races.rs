@@ -278,3 +278,55 @@ fn a_log_that_is_left_while_it_is_synced_does_not_say_that_it_was() {
         balanced(&store);
     }
 }
+
+/// A log that is being synced is sealed and its file used for another log, and then the sync fails: what is copied to
+/// that other log later, and synced, is read again.
+#[test]
+fn a_file_whose_sync_fails_when_it_is_another_log_already_is_not_written_on() {
+    for seed in 0..16 {
+        let storage = SimStorage::new(seed);
+        let store = Arc::new(open(&storage, files(Durability::CrashSafe), memory(1)));
+        let data = [7; 400];
+        let batch: Vec<_> = (0..40).map(|time| NewEvent { data: &data, ..event(time) }).collect();
+        store.append_batch(&batch).unwrap();
+        // The first log is full and left.
+        store_some(&store, 0..1);
+        let first = "log-0000000000000001";
+        let done = beside(&storage, &store, (Operation::Sync, first), |store| {
+            store.seal_files(true).unwrap();
+            let data = [7; 400];
+            let batch: Vec<_> = (0..40).map(|time| NewEvent { data: &data, ..event(time) }).collect();
+            store.append_batch(&batch).unwrap();
+            store.append_batch(&batch[..5]).unwrap();
+        });
+        storage.inject(Fault::new(Operation::Sync, EIO).on(first).times(1));
+        store.sync_now().unwrap();
+        assert!(done.load(Ordering::SeqCst));
+        store.sync_now().unwrap();
+        store_some(&store, 0..3);
+        store.sync_now().unwrap();
+        let there = seqs(&store);
+        storage.crash();
+        drop(store);
+        let store = open(&storage, files(Durability::CrashSafe), memory(1));
+        assert_eq!(seqs(&store), there, "seed {seed}");
+        balanced(&store);
+    }
+}
+
+/// Logs that nobody asks to be synced are let go of with their events.
+#[test]
+fn logs_that_are_never_synced_are_not_held_open_when_they_are_sealed() {
+    let storage = SimStorage::new(1);
+    let store = open(&storage, files(Durability::CrashSafe), memory(1));
+    let data = [7; 400];
+    let batch: Vec<_> = (0..40).map(|time| NewEvent { data: &data, ..event(time) }).collect();
+    for _ in 0..20 {
+        store.append_batch(&batch).unwrap();
+        store.seal_files(true).unwrap();
+        store.tidy().unwrap();
+    }
+    let (made, recycled) = disk(&store).logs.made();
+    assert!(made >= 20 && recycled + 4 >= made, "{made} {recycled}");
+    assert!(disk(&store).mapped.closed_logs() <= 2, "{}", disk(&store).mapped.closed_logs());
+}

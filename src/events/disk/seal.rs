@@ -234,6 +234,7 @@ impl EventStore {
         disk.sync.raise(to);
         disk.news.tell();
         disk.mapped.caught_up(to);
+        disk.mapped.sealed(to);
         disk.logs.recycle(to);
         disk.archive.bury(small.cloned());
         if empty {
