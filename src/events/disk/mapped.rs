@@ -248,17 +248,20 @@ impl Mapped {
         for slot in &self.shards {
             let mut slot = lock(slot);
             let Some(shard) = slot.as_mut().filter(|shard| shard.dirty) else { continue };
-            shard.buffer.clear();
-            let position = shard.log.position();
-            shard.log.push_commit(&mut shard.buffer);
-            if let Err(error) = shard.log.write(position, &shard.buffer) {
-                // Nothing may follow what is not whole.
-                shard.log.give_up();
-                self.retire(disk, &mut slot);
-                outcome = Err(error);
-                continue;
+            // Never within an append: what is said to be synced counts, whole or not.
+            if !shard.unfinished {
+                shard.buffer.clear();
+                let position = shard.log.position();
+                shard.log.push_commit(&mut shard.buffer);
+                if let Err(error) = shard.log.write(position, &shard.buffer) {
+                    // Nothing may follow what is not whole.
+                    shard.log.give_up();
+                    self.retire(disk, &mut slot);
+                    outcome = Err(error);
+                    continue;
+                }
+                (shard.dirty, shard.commit) = (false, this);
             }
-            (shard.dirty, shard.commit) = (false, this);
             handles.push((Arc::clone(&shard.handle), shard.log.number()));
         }
         // After the shards: a log that is closed while they are looked at is among these.
@@ -337,11 +340,14 @@ impl EventStore {
 mod tests {
     use std::sync::mpsc::channel;
 
+    use super::super::super::model::NewEvent;
+    use super::super::super::options::EventStoreOptions;
     use super::super::super::shard::of_this_thread;
-    use super::super::tests::{disk, files, memory, open, seqs, store_some};
+    use super::super::super::store::draft;
+    use super::super::tests::{disk, event, files, memory, open, seqs, store_some};
     use super::*;
     use crate::runtime::thread;
-    use crate::storage::SimStorage;
+    use crate::storage::{Operation, SimStorage};
 
     #[test]
     fn a_sync_covers_logs_that_are_closed_while_it_looks_at_the_others() {
@@ -374,6 +380,48 @@ mod tests {
         let left = storage.fork();
         left.crash();
         assert_eq!(seqs(&open(&left, files(Durability::CrashSafe), memory(2))), [1, 2, 3]);
+    }
+
+    /// A large batch goes to its log in pieces, and a sync comes between two of them: what it says to be synced is no
+    /// part of the batch, of which a power failure may take the rest.
+    #[test]
+    fn a_sync_in_the_middle_of_a_batch_leaves_no_half_of_it() {
+        let storage = SimStorage::new(1);
+        let options = EventStoreOptions { segment_bytes: Some(64 << 10), ..memory(1) };
+        let store = open(&storage, files(Durability::CrashSafe), options);
+        store_some(&store, 0..1);
+        let (disk, names) = (disk(&store), &store.shared.names);
+        let data = [7; 2 << 10];
+        let event = NewEvent { data: &data, ..event(1) };
+        let interned = store.intern(&event).unwrap();
+        let (snapshot, taken) = channel();
+        {
+            let mut active = store.shards[0].lock();
+            let writer = active.as_mut().unwrap();
+            let flight = store.frontier.begin(0, 2).unwrap();
+            let mut copy = |seq, flags| {
+                let index = writer.stage(&draft(&event, interned, store.now(&event), flags), 0).unwrap();
+                writer.finish(index, seq, 1_000 + seq, 0);
+                assert!(disk.mapped.log(disk, names, 0, writer));
+                writer.publish();
+            };
+            copy(flight.first(), FLAG_FIRST);
+            disk.mapped.sync(disk).unwrap();
+            copy(flight.first() + 1, FLAG_LAST);
+        }
+        let watched = storage.clone();
+        storage.watch(move |operation, _| {
+            if operation == Operation::Sync {
+                snapshot.send(watched.snapshot()).unwrap();
+            }
+        });
+        disk.mapped.sync(disk).unwrap();
+        let moment = taken.try_recv().unwrap();
+        for seed in 0..100 {
+            let store = open(&moment.crashed(seed), files(Durability::CrashSafe), memory(1));
+            let there = seqs(&store);
+            assert!(there == [1] || there == [1, 2, 3], "seed {seed}: {there:?}");
+        }
     }
 
     #[test]
