@@ -83,7 +83,7 @@ impl Sealed {
 
     /// Its row as it is now.
     pub(crate) fn current_row(&self) -> SegmentRow {
-        SegmentRow { live: self.live() + self.owed.load(Ordering::Acquire), ..self.row.clone() }
+        SegmentRow { live: self.live() + self.owed(), ..self.row.clone() }
     }
 
     /// So many events of it were removed; the row for the manifest says so too.
@@ -95,6 +95,16 @@ impl Sealed {
     pub(crate) fn memory(&self) -> u64 {
         let loaded = try_lock(&self.loaded);
         loaded.and_then(|slot| slot.as_ref().map(|one| (one.bytes().0 + one.bytes().1) as u64)).unwrap_or(0)
+    }
+
+    /// Damaged events that memory has still.
+    pub(crate) fn owed(&self) -> u64 {
+        self.owed.load(Ordering::Acquire)
+    }
+
+    /// So many of them were removed. The caller holds the disk's state.
+    pub(crate) fn forgive(&self, events: u64) {
+        self.owed.fetch_sub(events.min(self.owed()), Ordering::AcqRel);
     }
 
     /// Damaged events that have not been entered into the books; they are left to the caller to enter.

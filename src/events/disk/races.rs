@@ -159,9 +159,7 @@ fn damage_is_counted_once_also_over_a_close() {
     }
     store.seal_files(true).unwrap();
     while store.demote_one(disk(&store)) {}
-    let names = storage.list(Path::new("store")).unwrap();
-    let segment = names.into_iter().find(|name| name.starts_with("seg-")).unwrap();
-    storage.flip_bit(&Path::new("store").join(segment), 8 * 170).unwrap();
+    damage_first_segment(&storage);
     let (left, lost) = (seqs(&store), store.stats().lost);
     assert!(lost > 0 && lost < 16, "{lost}");
     balanced(&store);
@@ -183,9 +181,7 @@ fn what_is_pruned_while_it_is_found_to_be_damaged_is_gone_once() {
     store_some(&store, 100..116);
     store.seal_files(true).unwrap();
     while store.demote_one(disk(&store)) {}
-    let names = storage.list(Path::new("store")).unwrap();
-    let segment = names.into_iter().filter(|name| name.starts_with("seg-")).min().unwrap();
-    storage.flip_bit(&Path::new("store").join(segment), 8 * 170).unwrap();
+    damage_first_segment(&storage);
     std::thread::scope(|scope| {
         let (start, started) = channel::<()>();
         let pruned = Arc::downgrade(&store);
@@ -329,4 +325,41 @@ fn logs_that_are_never_synced_are_not_held_open_when_they_are_sealed() {
     let (made, recycled) = disk(&store).logs.made();
     assert!(made >= 20 && recycled + 4 >= made, "{made} {recycled}");
     assert!(disk(&store).mapped.closed_logs() <= 2, "{}", disk(&store).mapped.closed_logs());
+}
+
+/// A prune reads a segment that memory has as well, and finds it to be damaged: what it removes from memory is not lost
+/// to the damage, too, when memory lets go of the rest.
+#[test]
+fn what_is_pruned_of_a_damaged_segment_that_memory_has_is_gone_once() {
+    for second in [None, Some(5), Some(100)] {
+        let storage = SimStorage::new(1);
+        let store = open(&storage, files(Durability::Group), memory(1));
+        let data = [7; 4 << 10];
+        for time in 0..16 {
+            store.append_with(&NewEvent { data: &data, ..event(time) }, Some(Level::Accepted)).unwrap();
+        }
+        store.seal_files(true).unwrap();
+        damage_first_segment(&storage);
+        assert_eq!(store.prune_before(3).unwrap(), 3);
+        balanced(&store);
+        if let Some(second) = second {
+            assert_eq!(store.prune_before(second).unwrap(), second.min(16) as u64 - 3);
+            balanced(&store);
+        }
+        while store.demote_one(disk(&store)) {}
+        balanced(&store);
+        let stats = store.stats();
+        assert_eq!(stats.dropped_oldest, 0, "{stats:?}");
+        assert!(store.close_files().is_empty());
+        drop(store);
+        let store = open(&storage, files(Durability::Group), memory(1));
+        balanced(&store);
+        assert_eq!(store.stats().lost, stats.lost);
+    }
+}
+
+fn damage_first_segment(storage: &SimStorage) {
+    let names = storage.list(Path::new("store")).unwrap();
+    let segment = names.into_iter().filter(|name| name.starts_with("seg-")).min().unwrap();
+    storage.flip_bit(&Path::new("store").join(segment), 8 * 170).unwrap();
 }
