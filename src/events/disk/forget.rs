@@ -40,6 +40,7 @@ impl EventStore {
     ) -> Result<u64> {
         // Held throughout, so that nothing moves from memory to files in between.
         let mut state = lock(&disk.state);
+        disk.check_writable()?;
         let mut prunes = disk.prunes.load().as_ref().clone();
         prunes.retain(|old| old.before_time > before_time);
         if prunes.len() >= MAX_PRUNES {
@@ -124,6 +125,7 @@ impl EventStore {
     /// Removes sealed segments that nothing can be seen of: all events removed, or below the store's bounds.
     pub(crate) fn clean_files(&self, disk: &Disk) -> Result<()> {
         let mut state = lock(&disk.state);
+        disk.check_writable()?;
         let segments = disk.archive.segments();
         let low = self.store_low(disk);
         let mut mark = low;

@@ -11,7 +11,7 @@ use super::super::file::LogEncoder;
 use super::super::names::Names;
 use super::super::record::Record;
 use super::super::segment::Segment;
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::runtime::sync::{AtomicU64, Mutex, Ordering, lock};
 use crate::storage::{File, Mapping, Storage};
 
@@ -83,7 +83,7 @@ struct Files {
     spare: Vec<OpenLog>,
     /// Numbers of the logs that are written to or being made.
     open: Vec<u64>,
-    /// No more are made ready.
+    /// No more are made.
     finished: bool,
 }
 
@@ -203,6 +203,9 @@ impl Logs {
     fn make(&self, next_seq: u64) -> Result<OpenLog> {
         let (free, number) = {
             let mut files = lock(&self.files);
+            if files.finished {
+                return Err(Error::new(Code::Closing, "the store is closed"));
+            }
             // Making it takes as long as the disk does, and what is sealed meanwhile must not declare it unneeded.
             let number = self.next_number.fetch_add(1, Ordering::AcqRel);
             files.open.push(number);
@@ -306,6 +309,11 @@ impl Logs {
                 let _ = self.storage.remove(&path);
             }
         }
+    }
+
+    /// No more logs are made: the next process uses the numbers behind those that were given out.
+    pub(crate) fn finish(&self) {
+        lock(&self.files).finished = true;
     }
 
     /// Removes what waits for use: the store is being closed.

@@ -192,6 +192,8 @@ impl Mapped {
 
     /// A log to go on with: a ready one, or, unless that was refused last time, one made now.
     fn open(&self, disk: &Disk, first: u64) -> Option<ShardLog> {
+        // Its logs were closed while the caller was on its way.
+        disk.check_writable().ok()?;
         let log = match disk.logs.open_ready() {
             Some(log) => log,
             None if self.refused.load(Ordering::Relaxed) => return None,

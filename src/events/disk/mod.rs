@@ -240,6 +240,11 @@ impl Disk {
 
     /// Writes the manifest. The caller holds the state and has changed it; on failure it is to be changed back.
     fn write_manifest(&self, manifest: &Manifest) -> Result<()> {
+        self.check_writable()?;
+        self.store_manifest(manifest)
+    }
+
+    fn store_manifest(&self, manifest: &Manifest) -> Result<()> {
         self.held.check()?;
         manifest.store(&*self.storage, &self.directory)
     }

@@ -2,9 +2,10 @@
 //! another one runs from beginning to end.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::super::durability::{Durability, Level};
 use super::super::model::NewEvent;
@@ -13,6 +14,9 @@ use super::tests::{balanced, disk, event, files, memory, open, seqs, store_some}
 use crate::storage::{Fault, Operation, SimStorage, Storage};
 
 const EIO: i32 = 5;
+
+/// Nothing takes this long.
+const LONG: Duration = Duration::from_secs(5);
 
 /// Has another thread do `work` with the store before the first operation of this kind on a file whose name has this
 /// in it; whether that has happened.
@@ -362,4 +366,53 @@ fn damage_first_segment(storage: &SimStorage) {
     let names = storage.list(Path::new("store")).unwrap();
     let segment = names.into_iter().filter(|name| name.starts_with("seg-")).min().unwrap();
     storage.flip_bit(&Path::new("store").join(segment), 8 * 170).unwrap();
+}
+
+/// A prune begins before the store is closed and comes to its manifest afterwards, when another process has the files.
+#[test]
+fn nothing_of_a_store_is_written_once_it_is_closed() {
+    let storage = SimStorage::new(1);
+    let store = Arc::new(open(&storage, files(Durability::Group), memory(1)));
+    store_some(&store, 0..20);
+    store.seal_files(true).unwrap();
+    let (pruning, begun) = channel::<()>();
+    let (closed, may_write) = channel::<()>();
+    let (arrived, came) = channel::<()>();
+    let (may_write, came) = (Mutex::new(may_write), Mutex::new(came));
+    std::thread::scope(|scope| {
+        let (other, refused) = (Arc::clone(&store), arrived.clone());
+        let prune = scope.spawn(move || {
+            begun.recv_timeout(LONG).unwrap();
+            let _ = other.prune_before(5);
+            let _ = refused.send(());
+        });
+        let (stage, id) = (AtomicUsize::new(0), prune.thread().id());
+        storage.watch(move |operation, path: &Path| {
+            let ours = std::thread::current().id() == id;
+            let is_log = path.to_string_lossy().contains("log-");
+            if operation == Operation::Remove && is_log && !ours && stage.fetch_add(1, Ordering::SeqCst) == 0
+            {
+                // The last thing that closing does with the files: the manifest is written.
+                pruning.send(()).unwrap();
+                // It waits to write its manifest, or was refused.
+                came.lock().unwrap().recv_timeout(LONG).unwrap();
+            }
+            if operation == Operation::Create && ours && path.to_string_lossy().contains("MANIFEST") {
+                let _ = arrived.send(());
+                let _ = may_write.lock().unwrap().recv_timeout(LONG);
+            }
+        });
+        store_some(&store, 20..21);
+        assert!(store.close_files().is_empty());
+        let next = open(&storage, files(Durability::Group), memory(1));
+        store_some(&next, 100..140);
+        next.seal_files(true).unwrap();
+        let there = seqs(&next);
+        let _ = closed.send(());
+        prune.join().unwrap();
+        drop(next);
+        let next = open(&storage, files(Durability::Group), memory(1));
+        assert_eq!(seqs(&next), there);
+        balanced(&next);
+    });
 }

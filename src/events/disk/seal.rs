@@ -74,6 +74,8 @@ impl EventStore {
         let Some(disk) = &self.disk else { return Ok(0) };
         disk.check_writable()?;
         let mut sealer = lock(&disk.sealing);
+        // It may have been closed while we waited.
+        disk.check_writable()?;
         sealer.settle(disk).inspect_err(|error| disk.note_failure(error.clone()))?;
         let mut written = 0;
         loop {

@@ -346,6 +346,7 @@ impl EventStore {
     /// synced. After a failure the same goes to another file once more.
     pub(super) fn write_log(&self, disk: &Disk, to: u64) -> Result<u64> {
         let mut flusher = lock(&disk.sync.flusher);
+        disk.check_writable()?;
         let one = disk.mode == Durability::Strict;
         let written = self.write_once(disk, &mut flusher, to, one);
         if written.is_ok() {
