@@ -14,12 +14,12 @@ use super::super::filter::{Bits, Column, Filters, Kind, Sides};
 use super::super::names::Names;
 use super::super::record::{Draft, Record};
 use super::super::recycle::Budget;
-use super::super::retention::{Dead, is_dead, prune_segment};
+use super::super::retention::{Dead, is_dead};
 use super::super::segment::{Held, Index, Segment, Shape, Shared, Writer};
 use super::manifest::{SegmentRow, identity};
 use super::{Disk, quarantine};
 use crate::error::{Code, Error, Result};
-use crate::runtime::sync::{AtomicU64, Mutex, Ordering, lock, try_lock};
+use crate::runtime::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock, try_lock};
 
 /// A segment that is in a file.
 pub(crate) struct Sealed {
@@ -83,7 +83,7 @@ impl Sealed {
 
     /// Its row as it is now.
     pub(crate) fn current_row(&self) -> SegmentRow {
-        SegmentRow { live: self.live() + self.owed.load(Ordering::Acquire), ..self.row.clone() }
+        SegmentRow { live: self.live() + self.owed(), ..self.row.clone() }
     }
 
     /// So many events of it were removed; the row for the manifest says so too.
@@ -97,16 +97,24 @@ impl Sealed {
         loaded.and_then(|slot| slot.as_ref().map(|one| (one.bytes().0 + one.bytes().1) as u64)).unwrap_or(0)
     }
 
+    /// Damaged events that memory has still.
+    pub(crate) fn owed(&self) -> u64 {
+        self.owed.load(Ordering::Acquire)
+    }
+
+    /// So many of them were removed. The caller holds the disk's state.
+    pub(crate) fn forgive(&self, events: u64) {
+        self.owed.fetch_sub(events.min(self.owed()), Ordering::AcqRel);
+    }
+
     /// Damaged events that have not been entered into the books; they are left to the caller to enter.
     pub(crate) fn take_owed(&self) -> u64 {
         self.owed.swap(0, Ordering::AcqRel)
     }
 
-    /// Marks what is older than this in memory, if it is there. What is read later is marked then.
-    pub(crate) fn prune_loaded(&self, before_time: i64, below_seq: u64) {
-        if let Some(segment) = &*lock(&self.loaded) {
-            prune_segment(segment, before_time, 0, below_seq);
-        }
+    /// The segment if it is in memory; nobody reads it from its file or lets go of it meanwhile.
+    pub(crate) fn hold(&self) -> MutexGuard<'_, Option<Arc<Segment>>> {
+        lock(&self.loaded)
     }
 
     fn unload(&self) -> bool {

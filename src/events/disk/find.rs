@@ -71,8 +71,11 @@ impl Planned {
         }
         let ranges = Ranges { seqs: (from, to), ..self.ranges };
         let (times, ids, indexed) = (ranges.times, ranges.ids, !query.without_indexes);
-        let masks = self.masks(disk, (from, to));
-        for sealed in disk.archive.segments().iter() {
+        // One list for both: the column of a segment that is listed later may have been filled after the filters were
+        // looked at, or have been another's then.
+        let segments = disk.archive.segments();
+        let masks = self.masks(disk, &segments, (from, to));
+        for sealed in segments.iter() {
             let row = &sealed.row;
             if row.first_seq >= to || row.last_seq < from || sealed.live() == 0 {
                 continue;
@@ -113,12 +116,12 @@ impl Planned {
     }
 
     /// What the filters of the segments in files say, read where they were not yet.
-    fn masks(&self, disk: &Disk, (from, to): (u64, u64)) -> Vec<u64> {
+    fn masks(&self, disk: &Disk, segments: &[Arc<Sealed>], (from, to): (u64, u64)) -> Vec<u64> {
         let mut masks = Vec::new();
         if self.filters.is_empty() {
             return masks;
         }
-        for sealed in disk.archive.segments().iter() {
+        for sealed in segments {
             if sealed.row.first_seq < to && sealed.row.last_seq >= from {
                 disk.column(sealed);
             }

@@ -5,13 +5,13 @@
 //! new log's checksums.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::super::file::LogEncoder;
 use super::super::names::Names;
 use super::super::record::Record;
 use super::super::segment::Segment;
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::runtime::sync::{AtomicU64, Mutex, Ordering, lock};
 use crate::storage::{File, Mapping, Storage};
 
@@ -44,6 +44,9 @@ pub(crate) struct OpenLog {
     mapping: Option<Box<dyn Mapping>>,
 }
 
+/// What a log is synced with while its shard writes; held by whoever is about to.
+pub(super) type Handle = Arc<Mutex<Box<dyn File>>>;
+
 /// A log that gets no more events.
 struct Closed {
     number: u64,
@@ -51,6 +54,8 @@ struct Closed {
     path: PathBuf,
     /// It may be used for another log.
     reusable: bool,
+    /// Nor while somebody may sync it yet: if that fails it is the other log that lacks what was not written.
+    synced_with: Weak<Mutex<Box<dyn File>>>,
 }
 
 /// The logs of a store and what they are made from.
@@ -78,7 +83,7 @@ struct Files {
     spare: Vec<OpenLog>,
     /// Numbers of the logs that are written to or being made.
     open: Vec<u64>,
-    /// No more are made ready.
+    /// No more are made.
     finished: bool,
 }
 
@@ -130,7 +135,13 @@ impl Logs {
 
     /// A log found at opening, all of whose events are back in memory.
     pub(crate) fn found(&self, number: u64, last_seq: u64, path: PathBuf) {
-        lock(&self.files).closed.push(Closed { number, last_seq, path, reusable: true });
+        lock(&self.files).closed.push(Closed {
+            number,
+            last_seq,
+            path,
+            reusable: true,
+            synced_with: Weak::new(),
+        });
     }
 
     /// Goes on in a log found at opening as if it were ours: a mistake.
@@ -192,6 +203,9 @@ impl Logs {
     fn make(&self, next_seq: u64) -> Result<OpenLog> {
         let (free, number) = {
             let mut files = lock(&self.files);
+            if files.finished {
+                return Err(Error::new(Code::Closing, "the store is closed"));
+            }
             // Making it takes as long as the disk does, and what is sealed meanwhile must not declare it unneeded.
             let number = self.next_number.fetch_add(1, Ordering::AcqRel);
             files.open.push(number);
@@ -243,6 +257,11 @@ impl Logs {
 
     /// A log gets no more events.
     pub(crate) fn close(&self, log: OpenLog) {
+        self.close_synced_with(log, Weak::new());
+    }
+
+    /// A log gets no more events, and may be synced yet by whoever holds this handle.
+    pub(super) fn close_synced_with(&self, log: OpenLog, synced_with: Weak<Mutex<Box<dyn File>>>) {
         let mut files = lock(&self.files);
         files.open.retain(|number| *number != log.number);
         files.closed.push(Closed {
@@ -250,6 +269,7 @@ impl Logs {
             last_seq: log.last_seq,
             path: log.path,
             reusable: !log.suspect,
+            synced_with,
         });
     }
 
@@ -267,7 +287,8 @@ impl Logs {
         lock(&self.files).closed.retain(|log| {
             let needed = log.last_seq >= sealed;
             if !needed {
-                if log.reusable { &mut free } else { &mut gone }.push(log.path.clone());
+                let reusable = log.reusable && log.synced_with.strong_count() == 0;
+                if reusable { &mut free } else { &mut gone }.push(log.path.clone());
             }
             needed
         });
@@ -288,6 +309,11 @@ impl Logs {
                 let _ = self.storage.remove(&path);
             }
         }
+    }
+
+    /// No more logs are made: the next process uses the numbers behind those that were given out.
+    pub(crate) fn finish(&self) {
+        lock(&self.files).finished = true;
     }
 
     /// Removes what waits for use: the store is being closed.
@@ -312,6 +338,11 @@ impl OpenLog {
     /// Bytes of the file that are taken.
     pub(crate) fn position(&self) -> u64 {
         self.encoder.position()
+    }
+
+    /// The largest `seq` in it; 0 while there is none.
+    pub(crate) fn last_seq(&self) -> u64 {
+        self.last_seq
     }
 
     /// The log's number.

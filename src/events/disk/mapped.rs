@@ -14,16 +14,19 @@ use super::super::record::{FLAG_FIRST, FLAG_LAST, Record};
 use super::super::segment::Writer;
 use super::super::store::EventStore;
 use super::Disk;
-use super::logs::OpenLog;
+use super::logs::{Handle, OpenLog};
 use crate::error::Result;
 use crate::runtime::sync::{AtomicBool, AtomicU64, Mutex, Ordering, lock};
-use crate::storage::File;
 
 /// Bytes that are gathered in a shard's buffer before they are copied: a large batch goes in pieces.
 const PIECE: usize = 256 << 10;
 
-/// A handle to sync a log with while its shard writes.
-type Handle = Arc<Mutex<Box<dyn File>>>;
+/// A log that was closed and not synced.
+struct Unsynced {
+    handle: Handle,
+    number: u64,
+    last_seq: u64,
+}
 
 struct ShardLog {
     log: OpenLog,
@@ -35,13 +38,15 @@ struct ShardLog {
     told: bool,
     /// The last append in it is not whole yet.
     unfinished: bool,
+    /// The sync that its last commit frame stands before.
+    commit: u64,
 }
 
 /// The mapped logs of a store, one for each shard that was written to.
 pub(crate) struct Mapped {
     shards: Box<[Mutex<Option<ShardLog>>]>,
     /// Logs that were closed and are not synced yet.
-    closed: Mutex<Vec<(Handle, u64)>>,
+    closed: Mutex<Vec<Unsynced>>,
     /// The first and the last event that are in no log, if there are such.
     range: Mutex<Option<(u64, u64)>>,
     /// The first event of that range, changed with it; `u64::MAX` for none.
@@ -49,10 +54,14 @@ pub(crate) struct Mapped {
     unlogged: AtomicU64,
     /// The last attempt to make a log failed: only one that is ready will do, until one is.
     refused: AtomicBool,
+    /// Events below it may be in a log that could not be synced: they are durable once they are written elsewhere.
+    doubtful_to: AtomicU64,
     /// How often an append had to make its log itself.
     stalls: AtomicU64,
     /// Bytes since the last sync began.
     unsynced: AtomicU64,
+    /// Syncs that have returned.
+    syncs: AtomicU64,
 }
 
 impl Mapped {
@@ -64,8 +73,10 @@ impl Mapped {
             unlogged_from: AtomicU64::new(u64::MAX),
             unlogged: AtomicU64::new(0),
             refused: AtomicBool::new(false),
+            doubtful_to: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
             unsynced: AtomicU64::new(0),
+            syncs: AtomicU64::new(0),
         }
     }
 
@@ -77,6 +88,11 @@ impl Mapped {
     /// Events that went to memory only so far, and appends that waited for a log to be made.
     pub(crate) fn counts(&self) -> (u64, u64) {
         (self.unlogged.load(Ordering::Relaxed), self.stalls.load(Ordering::Relaxed))
+    }
+
+    /// Whether an event may be in a log that could not be synced, and nowhere else.
+    pub(crate) fn is_doubtful(&self, durable: u64) -> bool {
+        durable < self.doubtful_to.load(Ordering::Relaxed)
     }
 
     /// Bytes since the last sync began.
@@ -176,6 +192,8 @@ impl Mapped {
 
     /// A log to go on with: a ready one, or, unless that was refused last time, one made now.
     fn open(&self, disk: &Disk, first: u64) -> Option<ShardLog> {
+        // Its logs were closed while the caller was on its way.
+        disk.check_writable().ok()?;
         let log = match disk.logs.open_ready() {
             Some(log) => log,
             None if self.refused.load(Ordering::Relaxed) => return None,
@@ -198,49 +216,66 @@ impl Mapped {
             dirty: false,
             told: false,
             unfinished: false,
+            commit: 0,
         })
     }
 
     /// Closes a shard's log.
     fn retire(&self, disk: &Disk, slot: &mut Option<ShardLog>) {
-        let Some(mut shard) = slot.take() else { return };
-        if shard.dirty {
-            // No end frame: that would say that all of it is synced.
-            lock(&self.closed).push((Arc::clone(&shard.handle), shard.log.number()));
+        let Some(ShardLog { mut log, handle, dirty, commit, .. }) = slot.take() else { return };
+        let synced_with = Arc::downgrade(&handle);
+        // No end frame where that would say too much: that all of it is synced, and the sync has returned.
+        if dirty {
+            let (number, last_seq) = (log.number(), log.last_seq());
+            lock(&self.closed).push(Unsynced { handle, number, last_seq });
         } else {
-            shard.log.finish();
+            if commit <= self.syncs.load(Ordering::Acquire) {
+                log.finish();
+            }
+            drop(handle);
         }
-        disk.logs.close(shard.log);
+        disk.logs.close_synced_with(log, synced_with);
     }
 
-    /// Writes commit frames and syncs every log that was written to.
+    /// Lets go of closed logs whose events are all sealed: that those are durable needs no sync.
+    pub(crate) fn sealed(&self, sealed: u64) {
+        lock(&self.closed).retain(|log| log.last_seq >= sealed);
+    }
+
+    /// Writes commit frames and syncs every log that was written to. One thread at a time does.
     fn sync(&self, disk: &Disk) -> Result<()> {
         self.unsynced.store(0, Ordering::Relaxed);
+        let this = self.syncs.load(Ordering::Relaxed) + 1;
         let (mut handles, mut outcome) = (Vec::new(), Ok(()));
         for slot in &self.shards {
             let mut slot = lock(slot);
             let Some(shard) = slot.as_mut().filter(|shard| shard.dirty) else { continue };
-            shard.buffer.clear();
-            let position = shard.log.position();
-            shard.log.push_commit(&mut shard.buffer);
-            if let Err(error) = shard.log.write(position, &shard.buffer) {
-                // Nothing may follow what is not whole.
-                shard.log.give_up();
-                self.retire(disk, &mut slot);
-                outcome = Err(error);
-                continue;
+            // Never within an append: what is said to be synced counts, whole or not.
+            if !shard.unfinished {
+                shard.buffer.clear();
+                let position = shard.log.position();
+                shard.log.push_commit(&mut shard.buffer);
+                if let Err(error) = shard.log.write(position, &shard.buffer) {
+                    // Nothing may follow what is not whole.
+                    shard.log.give_up();
+                    self.retire(disk, &mut slot);
+                    outcome = Err(error);
+                    continue;
+                }
+                (shard.dirty, shard.commit) = (false, this);
             }
-            shard.dirty = false;
             handles.push((Arc::clone(&shard.handle), shard.log.number()));
         }
         // After the shards: a log that is closed while they are looked at is among these.
-        handles.append(&mut lock(&self.closed));
+        handles.extend(lock(&self.closed).drain(..).map(|log| (log.handle, log.number)));
         for (handle, number) in handles {
             if let Err(error) = lock(&handle).sync() {
                 self.suspect(disk, number);
                 outcome = Err(error);
             }
         }
+        // Those that could not be synced have been given up.
+        self.syncs.store(this, Ordering::Release);
         outcome
     }
 
@@ -259,6 +294,18 @@ impl Mapped {
         disk.logs.distrust(number);
     }
 
+    /// Closes all logs, which are still to be synced.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn retire_all(&self, disk: &Disk) {
+        self.shards.iter().for_each(|slot| self.retire(disk, &mut lock(slot)));
+    }
+
+    /// How many logs were closed and are held to be synced.
+    #[cfg(all(test, not(loom)))]
+    pub(super) fn closed_logs(&self) -> usize {
+        lock(&self.closed).len()
+    }
+
     /// Closes all logs. Nobody writes any more.
     pub(crate) fn finish(&self, disk: &Disk) {
         for slot in &self.shards {
@@ -272,16 +319,21 @@ impl EventStore {
     /// One round of `crash_safe` or `interval`. What the mapped logs do not have, or may have lost, is written to a
     /// log from memory.
     pub(crate) fn sync_mapped(&self, disk: &Disk, to: u64) -> Result<u64> {
-        let synced = disk.mapped.sync(disk);
+        let mapped = &disk.mapped;
+        if mapped.sync(disk).is_err() {
+            // Events are copied to a log until it is given up, which it is by now. That a later sync goes well says
+            // nothing of them, nor does one of this round that does not come to all of them.
+            mapped.doubtful_to.fetch_max(self.frontier.next(), Ordering::Relaxed);
+        }
         // What came back at opening is in no log of this process.
-        let logged = disk.mapped.unlogged_from() >= to && disk.sync.durable() >= disk.recovered_to;
-        if synced.is_ok() && logged {
+        let recovered = disk.sync.durable() < disk.recovered_to;
+        if mapped.unlogged_from() >= to && !recovered && !mapped.is_doubtful(disk.sync.durable()) {
             return Ok(to);
         }
         let durable = self.write_log(disk, to)?;
         // A disk that takes this has room for a log, too.
-        disk.mapped.refused.store(false, Ordering::Relaxed);
-        disk.mapped.caught_up(durable);
+        mapped.refused.store(false, Ordering::Relaxed);
+        mapped.caught_up(durable);
         Ok(durable)
     }
 }
@@ -290,11 +342,14 @@ impl EventStore {
 mod tests {
     use std::sync::mpsc::channel;
 
+    use super::super::super::model::NewEvent;
+    use super::super::super::options::EventStoreOptions;
     use super::super::super::shard::of_this_thread;
-    use super::super::tests::{disk, files, memory, open, seqs, store_some};
+    use super::super::super::store::draft;
+    use super::super::tests::{disk, event, files, memory, open, seqs, store_some};
     use super::*;
     use crate::runtime::thread;
-    use crate::storage::SimStorage;
+    use crate::storage::{Operation, SimStorage};
 
     #[test]
     fn a_sync_covers_logs_that_are_closed_while_it_looks_at_the_others() {
@@ -327,6 +382,48 @@ mod tests {
         let left = storage.fork();
         left.crash();
         assert_eq!(seqs(&open(&left, files(Durability::CrashSafe), memory(2))), [1, 2, 3]);
+    }
+
+    /// A large batch goes to its log in pieces, and a sync comes between two of them: what it says to be synced is no
+    /// part of the batch, of which a power failure may take the rest.
+    #[test]
+    fn a_sync_in_the_middle_of_a_batch_leaves_no_half_of_it() {
+        let storage = SimStorage::new(1);
+        let options = EventStoreOptions { segment_bytes: Some(64 << 10), ..memory(1) };
+        let store = open(&storage, files(Durability::CrashSafe), options);
+        store_some(&store, 0..1);
+        let (disk, names) = (disk(&store), &store.shared.names);
+        let data = [7; 2 << 10];
+        let event = NewEvent { data: &data, ..event(1) };
+        let interned = store.intern(&event).unwrap();
+        let (snapshot, taken) = channel();
+        {
+            let mut active = store.shards[0].lock();
+            let writer = active.as_mut().unwrap();
+            let flight = store.frontier.begin(0, 2).unwrap();
+            let mut copy = |seq, flags| {
+                let index = writer.stage(&draft(&event, interned, store.now(&event), flags), 0).unwrap();
+                writer.finish(index, seq, 1_000 + seq, 0);
+                assert!(disk.mapped.log(disk, names, 0, writer));
+                writer.publish();
+            };
+            copy(flight.first(), FLAG_FIRST);
+            disk.mapped.sync(disk).unwrap();
+            copy(flight.first() + 1, FLAG_LAST);
+        }
+        let watched = storage.clone();
+        storage.watch(move |operation, _| {
+            if operation == Operation::Sync {
+                snapshot.send(watched.snapshot()).unwrap();
+            }
+        });
+        disk.mapped.sync(disk).unwrap();
+        let moment = taken.try_recv().unwrap();
+        for seed in 0..100 {
+            let store = open(&moment.crashed(seed), files(Durability::CrashSafe), memory(1));
+            let there = seqs(&store);
+            assert!(there == [1] || there == [1, 2, 3], "seed {seed}: {there:?}");
+        }
     }
 
     #[test]

@@ -25,6 +25,8 @@ mod logs;
 mod mapped;
 mod open;
 mod quarantine;
+#[cfg(all(test, not(loom)))]
+mod races;
 mod recover;
 mod seal;
 mod status;
@@ -238,6 +240,11 @@ impl Disk {
 
     /// Writes the manifest. The caller holds the state and has changed it; on failure it is to be changed back.
     fn write_manifest(&self, manifest: &Manifest) -> Result<()> {
+        self.check_writable()?;
+        self.store_manifest(manifest)
+    }
+
+    fn store_manifest(&self, manifest: &Manifest) -> Result<()> {
         self.held.check()?;
         manifest.store(&*self.storage, &self.directory)
     }

@@ -133,18 +133,24 @@ impl EventStore {
 impl Disk {
     /// Gives the files back: every log is closed, what waits for use is removed, the manifest says what is there.
     pub(super) fn close(&self, store: &EventStore) {
-        self.sync.finish(self);
-        self.mapped.finish(self);
         {
+            // Other threads may be on their way: whoever seals, writes a manifest, leads a round or makes a log has
+            // done so, or looks once more when it has its lock and finds that the files are not ours any more.
+            let _sealing = lock(&self.sealing);
             let mut state = lock(&self.state);
+            self.closed.store(true, Ordering::Release);
+            self.logs.finish();
+            self.sync.finish(self);
+            self.mapped.finish(self);
+            // What was found to be damaged is in the books, and not in the segments any more.
+            state.segments = self.archive.segments().iter().map(|sealed| sealed.current_row()).collect();
             store.note_state(self, &mut state);
-            if let Err(error) = self.write_manifest(&state) {
+            if let Err(error) = self.store_manifest(&state) {
                 self.note_failure(error);
             }
         }
         self.logs.recycle(self.sealed());
         self.logs.remove_unused();
-        self.closed.store(true, Ordering::Release);
         drop(lock(&self.lock).take());
     }
 }

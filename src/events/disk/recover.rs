@@ -456,6 +456,11 @@ impl Recovered {
             }
             Ok(())
         })?;
+        // A log that is used again gets its new name first.
+        if read_only && !storage.exists(path)? {
+            let message = format!("{} was used for another log while it was read", path.display());
+            return Err(Error::new(Code::DataNotFound, message).with("path", path.to_string_lossy()));
+        }
         report.dropped += found.dropped;
         if found.events == 0 && found.damages == 0 && !found.header_damaged {
             return Ok(None);

@@ -41,6 +41,14 @@ struct Filled {
     config: ConfigPast,
 }
 
+/// What has become of a written segment.
+enum Published {
+    /// It is part of the store.
+    Done,
+    /// It is not: the small segment whose place it was to take was removed meanwhile.
+    Gone,
+}
+
 impl Sealer {
     pub(crate) fn new(shards: usize, from: u64, config: ConfigPast) -> Self {
         Self { places: Places::new(shards, from), config, doubtful: None }
@@ -66,6 +74,8 @@ impl EventStore {
         let Some(disk) = &self.disk else { return Ok(0) };
         disk.check_writable()?;
         let mut sealer = lock(&disk.sealing);
+        // It may have been closed while we waited.
+        disk.check_writable()?;
         sealer.settle(disk).inspect_err(|error| disk.note_failure(error.clone()))?;
         let mut written = 0;
         loop {
@@ -107,20 +117,27 @@ impl EventStore {
             let small = segments.last().filter(|last| is_small(&last.row));
             (state.next_file, small.cloned())
         };
-        let filled = loop {
+        loop {
             let filled = self.write_segment(disk, sealer, to, file, small.as_deref());
-            let Err(error) = filled else { break filled? };
+            let failed = match filled {
+                Ok(filled) => match self.publish(disk, sealer, filled, file, small.as_ref())? {
+                    Published::Done => return Ok(()),
+                    Published::Gone => None,
+                },
+                Err(error) => Some(error),
+            };
             let first_seq = small.as_ref().map_or(disk.sealed(), |small| small.row.first_seq);
             // If it stays, the next opening removes it.
             let _ = disk.storage.remove(&disk.directory.join(SegmentRow::name(file, first_seq)));
             sealer.places = Places::new(self.shards.len(), disk.sealed());
             // A small segment that cannot be read, or not whole, stays as it is: what could not be read now may be
             // readable later, and new events do not wait for that.
-            if small.take().is_none() {
+            if small.take().is_none()
+                && let Some(error) = failed
+            {
                 return Err(error);
             }
-        };
-        self.publish(disk, sealer, filled, file, small.as_ref())
+        }
     }
 
     fn write_segment(
@@ -166,7 +183,8 @@ impl EventStore {
         Ok(Filled { row, to, events, config })
     }
 
-    /// Makes a written segment part of the store.
+    /// Makes a written segment part of the store, in the place of `small` if that is the last one still: pruning and
+    /// cleaning go on while it is written.
     fn publish(
         &self,
         disk: &Disk,
@@ -174,16 +192,18 @@ impl EventStore {
         filled: Filled,
         file: u64,
         small: Option<&Arc<Sealed>>,
-    ) -> Result<()> {
+    ) -> Result<Published> {
         let Filled { mut row, to, events, config } = filled;
         let mut state = lock(&disk.state);
+        let mut list = disk.archive.segments().as_ref().clone();
+        if let Some(small) = small
+            && list.pop_if(|last| Arc::ptr_eq(last, small)).is_none()
+        {
+            return Ok(Published::Gone);
+        }
         let prunes = disk.prunes.load();
         let gone = |(time, seq): &&(i64, u64)| prunes.iter().any(|prune| prune.covers(*time, *seq));
         row.live = row.events - events.iter().filter(gone).count() as u64;
-        let mut list = disk.archive.segments().as_ref().clone();
-        if small.is_some() {
-            list.pop();
-        }
         let empty = row.events == 0;
         if !empty {
             list.push(Arc::new(Sealed::new(row.clone(), &disk.filters)));
@@ -216,13 +236,14 @@ impl EventStore {
         disk.sync.raise(to);
         disk.news.tell();
         disk.mapped.caught_up(to);
+        disk.mapped.sealed(to);
         disk.logs.recycle(to);
         disk.archive.bury(small.cloned());
         if empty {
             // No manifest names it: if it stays, the next opening removes it.
             let _ = disk.storage.remove(&disk.directory.join(row.file_name()));
         }
-        Ok(())
+        Ok(Published::Done)
     }
 
     /// What the manifest says beside segments: counters as they are now.

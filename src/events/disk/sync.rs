@@ -346,6 +346,7 @@ impl EventStore {
     /// synced. After a failure the same goes to another file once more.
     pub(super) fn write_log(&self, disk: &Disk, to: u64) -> Result<u64> {
         let mut flusher = lock(&disk.sync.flusher);
+        disk.check_writable()?;
         let one = disk.mode == Durability::Strict;
         let written = self.write_once(disk, &mut flusher, to, one);
         if written.is_ok() {
@@ -356,11 +357,7 @@ impl EventStore {
     }
 
     fn write_once(&self, disk: &Disk, flusher: &mut Flusher, to: u64, one: bool) -> Result<u64> {
-        let durable = disk.sync.durable();
-        if flusher.places.next() < durable {
-            // Sealed meanwhile, and durable that way.
-            flusher.places = Places::new(self.shards.len(), durable);
-        }
+        self.begin_at_durable(disk, flusher);
         if flusher.places.next() >= to {
             return Ok(to);
         }
@@ -374,6 +371,9 @@ impl EventStore {
             Some(log) => log,
             None => disk.logs.open(flusher.places.next())?,
         };
+        // A log that was ready begins where the durable events ended when it was made, which may be later than when we
+        // looked: of what lies before its beginning nothing would count, nor would what follows that.
+        self.begin_at_durable(disk, flusher);
         let outcome = self.fill(disk, flusher, &mut log, to, one);
         match outcome {
             Ok(durable) => {
@@ -386,6 +386,15 @@ impl EventStore {
                 flusher.places = Places::new(self.shards.len(), disk.sync.durable());
                 Err(error)
             }
+        }
+    }
+
+    /// Has the next round begin where the durable events end: what was sealed meanwhile is durable that way, and of what
+    /// a round has passed and not made durable, because it did not end, nothing is known.
+    fn begin_at_durable(&self, disk: &Disk, flusher: &mut Flusher) {
+        let durable = disk.sync.durable();
+        if flusher.places.next() != durable {
+            flusher.places = Places::new(self.shards.len(), durable);
         }
     }
 

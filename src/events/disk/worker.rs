@@ -129,7 +129,9 @@ impl EventStore {
     /// Whether a round is due although nobody waits for it.
     fn sync_is_due(&self, disk: &Disk) -> bool {
         if !self.has_unsynced(disk) {
-            return disk.mode.maps() && disk.mapped.unlogged_from() != u64::MAX;
+            let mapped = &disk.mapped;
+            let lacks = mapped.unlogged_from() != u64::MAX || mapped.is_doubtful(disk.sync.durable());
+            return disk.mode.maps() && lacks;
         }
         let (last, _) = disk.sync.last_sync();
         let age = self.clock.now_ns().saturating_sub(last as i64);

@@ -97,7 +97,6 @@ impl LogEncoder {
         self.marker(out);
         self.bound(Kind::Commit, last_seq, out);
         self.committed = self.position;
-        self.committed = self.position;
     }
 
     /// Appends the end frame: the log is whole, and the sync of its last commit frame has returned.
