@@ -190,7 +190,8 @@ impl Archive {
     pub(crate) fn unload_one(&self) -> bool {
         let segments = self.segments();
         let mut loaded: Vec<_> = segments.iter().filter(|sealed| sealed.memory() > 0).collect();
-        loaded.sort_by_key(|sealed| sealed.read.load(Ordering::Relaxed));
+        // Once each: they go on being read, and keys that change while they are compared make the sort panic.
+        loaded.sort_by_cached_key(|sealed| sealed.read.load(Ordering::Relaxed));
         loaded.into_iter().any(|sealed| sealed.unload())
     }
 }
