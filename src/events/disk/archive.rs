@@ -113,7 +113,7 @@ impl Sealed {
     }
 
     /// The segment if it is in memory; nobody reads it from its file or lets go of it meanwhile.
-    pub(crate) fn hold(&self) -> MutexGuard<'_, Option<Arc<Segment>>> {
+    pub(crate) fn hold(&self) -> MutexGuard<'_, Option<Held>> {
         lock(&self.loaded)
     }
 
