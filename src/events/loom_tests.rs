@@ -562,3 +562,23 @@ fn loom_an_asynchronous_append_wakes_who_stores_and_who_waits() {
         worker.join().unwrap();
     });
 }
+
+/// A queue is abandoned while somebody stores, who is about to leave: one of the two drops the rest.
+#[test]
+fn loom_what_is_abandoned_is_dropped_by_somebody() {
+    loom::model(|| {
+        let queue = Arc::new(Queue::new(Limits { events: 4, bytes: 4_096 }));
+        push(&queue, 1);
+        queue.close();
+        let leaves = {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || {
+                queue.drain(0, || false, |_| Outcome::Stored);
+            })
+        };
+        queue.abandon();
+        leaves.join().unwrap();
+        let stats = queue.stats();
+        assert_eq!((stats.waiting, stats.dropped_at_close, queue.finished()), (0, 1, 1));
+    });
+}

@@ -148,10 +148,7 @@ impl EventStore {
         if later.working() || self.overflow_strategy() == Overflow::Block {
             return;
         }
-        if self.store_waiting(HELP, || false, Self::append_at_once) == Progress::More {
-            // A worker that has begun meanwhile may have found nothing, since this call had it all.
-            later.queue.wake();
-        }
+        self.store_waiting(HELP, || false, Self::append_at_once);
     }
 
     /// Waits until every event that [`EventStore::append_async`] took before this call is stored, or counted as not
@@ -202,8 +199,11 @@ impl EventStore {
         if self.wait_stored(target, deadline) {
             return 0;
         }
-        let left = target.saturating_sub(queue.finished());
-        if queue.abandon() { queue.stats().dropped_at_close } else { left }
+        if queue.abandon() {
+            return queue.stats().dropped_at_close;
+        }
+        // Somebody is storing one of them and drops the rest.
+        target.saturating_sub(queue.finished())
     }
 
     /// Waits until so many of the events that were taken are finished; stores them where there is no worker.

@@ -180,8 +180,28 @@ impl Queue {
         self.finished.load(Ordering::Acquire)
     }
 
-    /// Stores what is there, oldest first, until that is all, `most` events are done or `stop` says so.
+    /// Stores what is there, oldest first, until that is all, `most` events are done or `stop` says so. Who leaves
+    /// something has a worker that may have found nothing meanwhile look again.
     pub(crate) fn drain(
+        &self,
+        most: u64,
+        stop: impl Fn() -> bool,
+        store: impl FnMut(&NewEvent<'_>) -> Outcome,
+    ) -> Progress {
+        let progress = self.store_some(most, stop, store);
+        if progress != Progress::More {
+            return progress;
+        }
+        // Who abandons the queue sets this before it looks whether somebody stores, and leaves the rest to them: one
+        // of the two read-modify-writes is the first, so that either we see it here or they find nobody.
+        if self.abandoned.fetch_or(false, Ordering::AcqRel) {
+            return self.store_some(0, || true, |_| Outcome::Dropped);
+        }
+        self.wake();
+        progress
+    }
+
+    fn store_some(
         &self,
         mut most: u64,
         stop: impl Fn() -> bool,
@@ -273,7 +293,7 @@ impl Queue {
     /// Has what is not stored yet dropped; whether that is done. Where somebody stores just now, it is them who drop
     /// the rest.
     pub(crate) fn abandon(&self) -> bool {
-        self.abandoned.store(true, Ordering::Release);
+        self.abandoned.swap(true, Ordering::AcqRel);
         self.wake();
         self.drain(0, || true, |_| Outcome::Dropped) == Progress::Empty
     }
@@ -330,6 +350,7 @@ impl Drop for Finishing<'_, '_> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::mpsc;
 
     use super::super::super::model::TypeId;
     use super::*;
@@ -423,5 +444,46 @@ mod tests {
         let stats = queue.stats();
         assert_eq!((stats.stored, stats.dropped_at_close, stats.refused_closed, stats.waiting), (1, 1, 1, 0));
         assert_eq!(balance(&stats), stats.offered);
+    }
+
+    #[test]
+    fn what_is_abandoned_while_somebody_is_about_to_leave_it_is_dropped_and_counted() {
+        // Told to stop, or done with as many as it was to store, right after it looked whether it is abandoned.
+        let queue = queue(10);
+        push(&queue, 1).unwrap();
+        push(&queue, 2).unwrap();
+        queue.close();
+        let stop = || {
+            assert!(!queue.abandon(), "it is left to who stores");
+            true
+        };
+        queue.drain(9, stop, |_| Outcome::Stored);
+        let stats = queue.stats();
+        assert_eq!((stats.dropped_at_close, stats.waiting, stats.waiting_bytes), (2, 0, 0));
+        assert_eq!((queue.finished(), balance(&stats)), (2, stats.offered));
+    }
+
+    #[test]
+    fn a_worker_hears_of_what_another_took_and_left() {
+        let queue = queue(10);
+        std::thread::scope(|scope| {
+            let (rests, resting) = mpsc::channel();
+            let (ends, ended) = mpsc::channel();
+            let worker = &queue;
+            scope.spawn(move || {
+                assert_eq!(worker.drain(9, || false, |_| Outcome::Stored), Progress::Empty);
+                rests.send(()).unwrap();
+                worker.rest(Duration::from_millis(200));
+                ends.send(worker.drain(9, || false, |_| Outcome::Stored)).unwrap();
+            });
+            resting.recv().unwrap();
+            // Somebody who saw no worker takes what comes, and its time is up.
+            push(&queue, 1).unwrap();
+            assert_eq!(queue.drain(9, || true, |_| Outcome::Stored), Progress::More);
+            let heard = ended.recv_timeout(Duration::from_secs(3));
+            queue.wake();
+            assert_eq!(heard.ok(), Some(Progress::Empty), "it sleeps, with an event to store");
+        });
+        assert_eq!(queue.stats().stored, 1);
     }
 }
