@@ -284,7 +284,7 @@ impl EventStore {
             if waits && possible && !room.hopeless(events) {
                 let until = *until.get_or_insert_with(|| room.patience());
                 // The moment comes before the look, so that what is freed in between ends the wait at once.
-                let moment = room.freed.moment();
+                let moment = room.moment();
                 match again() {
                     Ok(stored) => return Ok(stored),
                     Err(next) => refusal = next,
