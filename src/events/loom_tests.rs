@@ -542,7 +542,7 @@ fn loom_an_asynchronous_append_wakes_who_stores_and_who_waits() {
             let queue = Arc::clone(&queue);
             thread::spawn(move || {
                 while queue.finished() < 2 {
-                    queue.drain(u64::MAX, || false, |_| Outcome::Stored);
+                    queue.drain(u64::MAX, || false, |_, _| Outcome::Stored);
                     if queue.finished() < 2 {
                         queue.rest(Duration::ZERO);
                     }
@@ -573,7 +573,7 @@ fn loom_what_is_abandoned_is_dropped_by_somebody() {
         let leaves = {
             let queue = Arc::clone(&queue);
             thread::spawn(move || {
-                queue.drain(0, || false, |_| Outcome::Stored);
+                queue.drain(0, || false, |_, _| Outcome::Stored);
             })
         };
         queue.abandon();

@@ -257,3 +257,23 @@ fn limits_that_cannot_work_are_refused() {
     app.events().flush_async(LONG).unwrap();
     assert_eq!(app.events().get(1).unwrap().view().data().len(), 60_000);
 }
+
+#[test]
+fn an_event_sent_again_to_be_stored_later_is_known_whatever_its_time_of_sending() {
+    let foundation = open(r#"{"on_duplicate": "return"}"#);
+    let store = foundation.events();
+    let event = tick(7);
+    let first = store.append(&event).unwrap();
+    store.append_async(&event).unwrap();
+    store.append_async(&tick(8)).unwrap();
+    store.append_async(&tick(8)).unwrap();
+    store.flush_async(Duration::from_secs(5)).unwrap();
+    let stats = store.stats();
+    assert_eq!((stats.later.stored, stats.later.failed_duplicate, stats.repeated), (3, 0, 2), "{stats:?}");
+    assert_eq!(store.get(7).unwrap().view().seq(), first.seq);
+    // What it states must be the same all the same.
+    let other = NewEvent { timestamp: Some(1), ..event };
+    store.append_async(&other).unwrap();
+    store.flush_async(Duration::from_secs(5)).unwrap();
+    assert_eq!(store.stats().later.failed_duplicate, 1);
+}

@@ -19,10 +19,9 @@ pub(super) use self::queue::{Limits, Queue};
 pub use self::stats::AsyncStats;
 pub(super) use self::stats::Outcome;
 use self::stats::{Failure, Refused};
-use super::durability::Level;
-use super::model::{DROPPED, NewEvent, Receipt};
+use super::model::{DROPPED, NewEvent};
 use super::overflow::Overflow;
-use super::store::EventStore;
+use super::store::{EventStore, Manner};
 use super::validate;
 use crate::error::{Code, Error, Result};
 use crate::runtime::deadline::Deadline;
@@ -148,7 +147,7 @@ impl EventStore {
         if later.working() || self.overflow_strategy() == Overflow::Block {
             return;
         }
-        self.store_waiting(HELP, || false, Self::append_at_once);
+        self.store_waiting(HELP, || false, Manner::AtOnce);
     }
 
     /// Waits until every event that [`EventStore::append_async`] took before this call is stored, or counted as not
@@ -182,7 +181,7 @@ impl EventStore {
         stop.on_stop(move || waker.wake());
         let _working = Working::new(&self.later.working);
         while !stop.is_stopped() {
-            if self.store_waiting(u64::MAX, || stop.is_stopped(), Self::append_waiting) != Progress::Taken {
+            if self.store_waiting(u64::MAX, || stop.is_stopped(), Manner::Waiting) != Progress::Taken {
                 queue.rest(LINGER);
             } else if stop.wait_timeout(LINGER) {
                 break;
@@ -210,23 +209,13 @@ impl EventStore {
     fn wait_stored(&self, target: u64, deadline: Deadline) -> bool {
         self.later.queue.wait_finished(target, deadline, || {
             if !self.later.working() {
-                self.store_waiting(u64::MAX, || deadline.left().is_none(), Self::append_waiting);
+                self.store_waiting(u64::MAX, || deadline.left().is_none(), Manner::Waiting);
             }
         })
     }
 
-    /// As the store's strategy says where there is no room; nobody waits for a disk.
-    fn append_waiting(&self, event: &NewEvent<'_>) -> Result<Receipt> {
-        self.append_with(event, Some(Level::Accepted))
-    }
-
-    fn store_waiting(
-        &self,
-        most: u64,
-        stop: impl Fn() -> bool,
-        append: impl Fn(&Self, &NewEvent<'_>) -> Result<Receipt>,
-    ) -> Progress {
-        self.later.queue.drain(most, stop, |event| match append(self, event) {
+    fn store_waiting(&self, most: u64, stop: impl Fn() -> bool, manner: Manner) -> Progress {
+        self.later.queue.drain(most, stop, |event, now| match self.append_queued(manner, event, now) {
             Ok(receipt) if receipt.level == DROPPED => Outcome::DroppedNewest,
             Ok(_) => Outcome::Stored,
             Err(error) => Outcome::Failed(Failure::from(error.code())),

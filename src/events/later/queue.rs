@@ -16,6 +16,7 @@
 use std::time::Duration;
 
 use super::super::model::NewEvent;
+use super::super::store::Now;
 use super::piece::{Piece, Queued};
 use super::stats::{AsyncStats, Books, Failure, Outcome, Refused};
 use crate::error::{Code, Error, Result};
@@ -186,7 +187,7 @@ impl Queue {
         &self,
         most: u64,
         stop: impl Fn() -> bool,
-        store: impl FnMut(&NewEvent<'_>) -> Outcome,
+        store: impl FnMut(&NewEvent<'_>, Now) -> Outcome,
     ) -> Progress {
         let progress = self.store_some(most, stop, store);
         if progress != Progress::More {
@@ -195,7 +196,7 @@ impl Queue {
         // Who abandons the queue sets this before it looks whether somebody stores, and leaves the rest to them: one
         // of the two read-modify-writes is the first, so that either we see it here or they find nobody.
         if self.abandoned.fetch_or(false, Ordering::AcqRel) {
-            return self.store_some(0, || true, |_| Outcome::Dropped);
+            return self.store_some(0, || true, |_, _| Outcome::Dropped);
         }
         self.wake();
         progress
@@ -205,7 +206,7 @@ impl Queue {
         &self,
         mut most: u64,
         stop: impl Fn() -> bool,
-        mut store: impl FnMut(&NewEvent<'_>) -> Outcome,
+        mut store: impl FnMut(&NewEvent<'_>, Now) -> Outcome,
     ) -> Progress {
         let Some(mut storing) = try_lock(&self.storing) else { return Progress::Taken };
         let mut told = Told { queue: self, events: 0 };
@@ -218,7 +219,7 @@ impl Queue {
                 }
             }
             if self.abandoned.load(Ordering::Acquire) {
-                while let Some((_, bytes)) = storing.next() {
+                while let Some((_, _, bytes)) = storing.next() {
                     told.finish(Outcome::Dropped, bytes);
                 }
                 continue;
@@ -227,10 +228,10 @@ impl Queue {
                 return Progress::More;
             }
             most -= 1;
-            if let Some((event, bytes)) = storing.next() {
+            if let Some((event, now, bytes)) = storing.next() {
                 let mut outcome =
                     Finishing { told: &mut told, outcome: Outcome::Failed(Failure::Other), bytes };
-                outcome.outcome = store(&event);
+                outcome.outcome = store(&event, now);
             }
         }
     }
@@ -295,7 +296,7 @@ impl Queue {
     pub(crate) fn abandon(&self) -> bool {
         self.abandoned.swap(true, Ordering::AcqRel);
         self.wake();
-        self.drain(0, || true, |_| Outcome::Dropped) == Progress::Empty
+        self.drain(0, || true, |_, _| Outcome::Dropped) == Progress::Empty
     }
 
     pub(crate) fn stats(&self) -> AsyncStats {
@@ -392,7 +393,7 @@ mod tests {
             push(&queue, id).unwrap();
         }
         let mut seen = vec![];
-        let mut store = |event: &NewEvent<'_>| {
+        let mut store = |event: &NewEvent<'_>, _| {
             seen.push(event.event_id.unwrap());
             assert_ne!(event.event_id, Some(2), "this one panics");
             Outcome::Stored
@@ -413,11 +414,11 @@ mod tests {
         push(&queue, 2).unwrap();
         let error = push(&queue, 3).unwrap_err();
         assert_eq!((error.code(), error.context()["limit"].as_u64()), (Code::StoreFull, Some(2)));
-        assert_eq!(queue.drain(1, || false, |_| Outcome::Stored), Progress::More);
+        assert_eq!(queue.drain(1, || false, |_, _| Outcome::Stored), Progress::More);
         push(&queue, 3).unwrap();
         assert!(push(&queue, 4).is_err());
-        assert_eq!(queue.drain(9, || true, |_| Outcome::Stored), Progress::More, "it is asked to stop");
-        assert_eq!(queue.drain(9, || false, |_| Outcome::Failed(Failure::Full)), Progress::Empty);
+        assert_eq!(queue.drain(9, || true, |_, _| Outcome::Stored), Progress::More, "it is asked to stop");
+        assert_eq!(queue.drain(9, || false, |_, _| Outcome::Failed(Failure::Full)), Progress::Empty);
         let stats = queue.stats();
         assert_eq!((stats.offered, stats.refused_full, stats.stored, stats.failed_full), (5, 2, 1, 2));
 
@@ -436,7 +437,7 @@ mod tests {
         queue.drain(
             1,
             || false,
-            |_| {
+            |_, _| {
                 assert!(!queue.abandon(), "who stores drops the rest");
                 Outcome::Stored
             },
@@ -457,7 +458,7 @@ mod tests {
             assert!(!queue.abandon(), "it is left to who stores");
             true
         };
-        queue.drain(9, stop, |_| Outcome::Stored);
+        queue.drain(9, stop, |_, _| Outcome::Stored);
         let stats = queue.stats();
         assert_eq!((stats.dropped_at_close, stats.waiting, stats.waiting_bytes), (2, 0, 0));
         assert_eq!((queue.finished(), balance(&stats)), (2, stats.offered));
@@ -471,15 +472,15 @@ mod tests {
             let (ends, ended) = mpsc::channel();
             let worker = &queue;
             scope.spawn(move || {
-                assert_eq!(worker.drain(9, || false, |_| Outcome::Stored), Progress::Empty);
+                assert_eq!(worker.drain(9, || false, |_, _| Outcome::Stored), Progress::Empty);
                 rests.send(()).unwrap();
                 worker.rest(Duration::from_millis(200));
-                ends.send(worker.drain(9, || false, |_| Outcome::Stored)).unwrap();
+                ends.send(worker.drain(9, || false, |_, _| Outcome::Stored)).unwrap();
             });
             resting.recv().unwrap();
             // Somebody who saw no worker takes what comes, and its time is up.
             push(&queue, 1).unwrap();
-            assert_eq!(queue.drain(9, || true, |_| Outcome::Stored), Progress::More);
+            assert_eq!(queue.drain(9, || true, |_, _| Outcome::Stored), Progress::More);
             let heard = ended.recv_timeout(Duration::from_secs(3));
             queue.wake();
             assert_eq!(heard.ok(), Some(Progress::Empty), "it sleeps, with an event to store");
