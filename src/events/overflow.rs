@@ -210,6 +210,16 @@ impl Room {
         Deadline::after(self.timeout)
     }
 
+    /// How long an append may wait.
+    pub(crate) fn waits_at_most(&self) -> Duration {
+        if self.strategy == Overflow::Block { self.timeout } else { Duration::ZERO }
+    }
+
+    /// Whether one event would find room now.
+    pub(crate) fn is_there(&self) -> bool {
+        !self.claimed() || self.taken.load(Ordering::SeqCst) < self.max_events
+    }
+
     /// Whether room for so many events can never be had.
     pub(crate) fn hopeless(&self, events: u64) -> bool {
         self.claimed() && events > self.max_events

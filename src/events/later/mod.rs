@@ -205,11 +205,14 @@ impl EventStore {
         target.saturating_sub(queue.finished())
     }
 
-    /// Waits until so many of the events that were taken are finished; stores them where there is no worker.
+    /// Waits until so many of the events that were taken are finished; stores them where there is no worker. An event
+    /// that would wait for room beyond the deadline waits on in the queue.
     fn wait_stored(&self, target: u64, deadline: Deadline) -> bool {
+        let room = &self.retention.room;
+        let stop = || deadline.left().is_none_or(|left| left < room.waits_at_most() && !room.is_there());
         self.later.queue.wait_finished(target, deadline, || {
             if !self.later.working() {
-                self.store_waiting(u64::MAX, || deadline.left().is_none(), Manner::Waiting);
+                self.store_waiting(u64::MAX, stop, Manner::Waiting);
             }
         })
     }
