@@ -187,3 +187,44 @@ fn a_trace_of_a_cycle_stays_within_its_limit() {
     let trace = store.trace(7, 1).unwrap();
     assert_eq!((trace.events.len(), trace.truncated, trace.cycles), (1, true, vec![6]));
 }
+
+/// What a cursor counts is what another shows that was asked at the same moment, whatever happened to the store since
+/// and however far they were read.
+#[test]
+fn a_count_is_of_what_would_be_shown_whatever_happened_since_it_was_asked() {
+    let changes: [fn(&EventStore); 5] = [
+        |_| {},
+        |store| assert!(store.seal_pending() < 9),
+        |store| drop(store.prune_before(40)),
+        |store| drop(store.prune_before(i64::MAX)),
+        |store| (0..20).for_each(|time| drop(store.append(&at(time)))),
+    ];
+    for (first, then) in (0..25).map(|n| (n / 5, n % 5)) {
+        for read in [0, 1, 7] {
+            let store = open(one_shard(Some(50), 8));
+            for n in 0..60 {
+                store.append(&at(n * 37 % 61)).unwrap();
+            }
+            changes[first](&store);
+            for order in ORDERS {
+                for (time_range, descending) in
+                    [(None, false), (None, true), (Some((10, 45)), false), (Some((10, 45)), true)]
+                {
+                    for (offset, limit) in [(0, None), (3, None), (0, Some(9)), (5, Some(9))] {
+                        let query =
+                            Query { time_range, order, descending, offset, limit, ..Query::default() };
+                        let mut cursors = [(); 2].map(|()| store.query(&query).unwrap());
+                        for cursor in &mut cursors {
+                            (0..read).for_each(|_| _ = cursor.next().map(|event| event.seq()));
+                        }
+                        changes[then](&store);
+                        let [counted, mut walked] = cursors;
+                        let count = counted.count().unwrap();
+                        let shown = std::iter::from_fn(|| walked.next().map(|_| ())).count() as u64;
+                        assert_eq!(count, shown, "{first} {then} {read} {query:?}");
+                    }
+                }
+            }
+        }
+    }
+}
