@@ -582,3 +582,25 @@ fn loom_what_is_abandoned_is_dropped_by_somebody() {
         assert_eq!((stats.waiting, stats.dropped_at_close, queue.finished()), (0, 1, 1));
     });
 }
+
+/// Where there is no worker each caller stores what it handed in, or leaves it to one who does.
+#[test]
+fn loom_without_a_worker_no_event_is_left_behind() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let queue = Arc::new(Queue::new(Limits { events: 4, bytes: 4_096 }));
+        let other = {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || {
+                push(&queue, 2);
+                queue.help(9, |_, _| Outcome::Stored);
+            })
+        };
+        push(&queue, 1);
+        queue.help(9, |_, _| Outcome::Stored);
+        other.join().unwrap();
+        let stats = queue.stats();
+        assert_eq!((stats.stored, stats.waiting), (2, 0));
+    });
+}

@@ -21,7 +21,7 @@ pub(super) use self::stats::Outcome;
 use self::stats::{Failure, Refused};
 use super::model::{DROPPED, NewEvent};
 use super::overflow::Overflow;
-use super::store::{EventStore, Manner};
+use super::store::{EventStore, Manner, Now};
 use super::validate;
 use crate::error::{Code, Error, Result};
 use crate::runtime::deadline::Deadline;
@@ -147,7 +147,7 @@ impl EventStore {
         if later.working() || self.overflow_strategy() == Overflow::Block {
             return;
         }
-        self.store_waiting(HELP, || false, Manner::AtOnce);
+        later.queue.help(HELP, |event, now| self.store_queued(Manner::AtOnce, event, now));
     }
 
     /// Waits until every event that [`EventStore::append_async`] took before this call is stored, or counted as not
@@ -181,7 +181,7 @@ impl EventStore {
         stop.on_stop(move || waker.wake());
         let _working = Working::new(&self.later.working);
         while !stop.is_stopped() {
-            if self.store_waiting(u64::MAX, || stop.is_stopped(), Manner::Waiting) != Progress::Taken {
+            if self.store_waiting(|| stop.is_stopped()) != Progress::Taken {
                 queue.rest(LINGER);
             } else if stop.wait_timeout(LINGER) {
                 break;
@@ -212,16 +212,21 @@ impl EventStore {
         let stop = || deadline.left().is_none_or(|left| left < room.waits_at_most() && !room.is_there());
         self.later.queue.wait_finished(target, deadline, || {
             if !self.later.working() {
-                self.store_waiting(u64::MAX, stop, Manner::Waiting);
+                self.store_waiting(stop);
             }
         })
     }
 
-    fn store_waiting(&self, most: u64, stop: impl Fn() -> bool, manner: Manner) -> Progress {
-        self.later.queue.drain(most, stop, |event, now| match self.append_queued(manner, event, now) {
+    fn store_waiting(&self, stop: impl Fn() -> bool) -> Progress {
+        let store = |event: &NewEvent<'_>, now| self.store_queued(Manner::Waiting, event, now);
+        self.later.queue.drain(u64::MAX, stop, store)
+    }
+
+    fn store_queued(&self, manner: Manner, event: &NewEvent<'_>, now: Now) -> Outcome {
+        match self.append_queued(manner, event, now) {
             Ok(receipt) if receipt.level == DROPPED => Outcome::DroppedNewest,
             Ok(_) => Outcome::Stored,
             Err(error) => Outcome::Failed(Failure::from(error.code())),
-        })
+        }
     }
 }

@@ -202,6 +202,25 @@ impl Queue {
         progress
     }
 
+    /// Stores at most so many for want of a worker. Whoever finds somebody storing leaves them what it handed in, so
+    /// who has stored everything looks once more when it is about to be found no more.
+    pub(crate) fn help(&self, most: u64, mut store: impl FnMut(&NewEvent<'_>, Now) -> Outcome) {
+        let mut done = 0;
+        loop {
+            let progress = self.drain(
+                most - done,
+                || false,
+                |event, now| {
+                    done += 1;
+                    store(event, now)
+                },
+            );
+            if progress != Progress::Empty || lock(&self.arriving).piece.is_done() {
+                return;
+            }
+        }
+    }
+
     fn store_some(
         &self,
         mut most: u64,
