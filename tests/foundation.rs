@@ -190,3 +190,25 @@ fn the_status_says_what_runs() {
     assert_eq!(status["events"]["events"], 1);
     assert_eq!(status["config"]["version"], 1);
 }
+
+#[test]
+fn an_event_is_not_stamped_older_than_the_configuration_that_its_producer_has_seen() {
+    let foundation = Foundation::open(&Options::default()).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for turn in 0..40_000 {
+                foundation.config().update(SAMPLING_RATE, (f64::from(turn % 10) / 10.0).into()).unwrap();
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        let event = NewEvent { event_type: "t".into(), ..NewEvent::default() };
+        while !done.load(std::sync::atomic::Ordering::Relaxed) {
+            foundation.config().get("ai.planning").unwrap();
+            let seen = foundation.config().version();
+            let id = foundation.events().append(&event).unwrap().event_id;
+            let stamp = foundation.events().get(id).unwrap().view().config_version();
+            assert!(stamp >= seen, "{stamp} after {seen}");
+        }
+    });
+}

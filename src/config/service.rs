@@ -387,9 +387,10 @@ impl Config {
         }
         let after = Arc::new(after);
         self.cells.fill(version, after.values());
+        // First, so that what somebody does who has seen the new version is not stamped with the old one.
+        self.version_cell.store(version, Ordering::Release);
         self.current.store(after.clone());
         self.cells.head().publish(version);
-        self.version_cell.store(version, Ordering::Release);
         match kind {
             ChangeKind::Updated => {
                 self.last_update_ns.store(timestamp_ns, Ordering::Release);

@@ -542,7 +542,7 @@ fn loom_an_asynchronous_append_wakes_who_stores_and_who_waits() {
             let queue = Arc::clone(&queue);
             thread::spawn(move || {
                 while queue.finished() < 2 {
-                    queue.drain(u64::MAX, || false, |_| Outcome::Stored);
+                    queue.drain(u64::MAX, || false, |_, _| Outcome::Stored);
                     if queue.finished() < 2 {
                         queue.rest(Duration::ZERO);
                     }
@@ -560,5 +560,47 @@ fn loom_an_asynchronous_append_wakes_who_stores_and_who_waits() {
         let stats = queue.stats();
         assert_eq!((stats.offered, stats.stored, stats.waiting, stats.waiting_bytes), (2, 2, 0, 0));
         worker.join().unwrap();
+    });
+}
+
+/// A queue is abandoned while somebody stores, who is about to leave: one of the two drops the rest.
+#[test]
+fn loom_what_is_abandoned_is_dropped_by_somebody() {
+    loom::model(|| {
+        let queue = Arc::new(Queue::new(Limits { events: 4, bytes: 4_096 }));
+        push(&queue, 1);
+        queue.close();
+        let leaves = {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || {
+                queue.drain(0, || false, |_, _| Outcome::Stored);
+            })
+        };
+        queue.abandon();
+        leaves.join().unwrap();
+        let stats = queue.stats();
+        assert_eq!((stats.waiting, stats.dropped_at_close, queue.finished()), (0, 1, 1));
+    });
+}
+
+/// Where there is no worker each caller stores what it handed in, or leaves it to one who does.
+#[test]
+fn loom_without_a_worker_no_event_is_left_behind() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let queue = Arc::new(Queue::new(Limits { events: 4, bytes: 4_096 }));
+        let other = {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || {
+                push(&queue, 2);
+                queue.help(9, |_, _| Outcome::Stored);
+            })
+        };
+        push(&queue, 1);
+        queue.help(9, |_, _| Outcome::Stored);
+        other.join().unwrap();
+        let stats = queue.stats();
+        assert_eq!((stats.stored, stats.waiting), (2, 0));
     });
 }

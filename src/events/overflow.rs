@@ -96,8 +96,11 @@ pub(crate) struct Room {
     max_events: u64,
     /// Events that are there or about to be.
     taken: AtomicU64,
-    /// Tells of room and of memory.
-    pub(crate) freed: Arc<Signal>,
+    /// Tells of memory.
+    freed: Arc<Signal>,
+    /// Tells of room. Not of the same news: those who lack memory claim room and give it back with every look, and
+    /// would keep each other awake.
+    made: Signal,
 }
 
 /// Room for events that are about to be stored; given back unless they were.
@@ -115,10 +118,8 @@ impl Claim<'_> {
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        // Nobody is told: what failed after its claim was out of memory, as those are who wait for room.
-        if self.events > 0 {
-            self.room.taken.fetch_sub(self.events, Ordering::SeqCst);
-        }
+        // Whoever looked meanwhile found this room taken.
+        self.room.release(self.events);
     }
 }
 
@@ -135,6 +136,7 @@ impl Room {
             max_events: max_events.unwrap_or(u64::MAX),
             taken: AtomicU64::new(0),
             freed,
+            made: Signal::new(),
         }
     }
 
@@ -183,8 +185,13 @@ impl Room {
     pub(crate) fn release(&self, events: u64) {
         if events > 0 && self.claimed() {
             self.taken.fetch_sub(events, Ordering::SeqCst);
-            self.freed.tell();
+            self.made.tell();
         }
+    }
+
+    /// The moment: to be noted before looking whether there is room.
+    pub(crate) fn moment(&self) -> u64 {
+        self.made.moment()
     }
 
     /// Waits for room; whether it is worth another look.
@@ -195,12 +202,22 @@ impl Room {
             self.freed.wait(self.freed.moment(), until.min(Deadline::after(MEMORY_LOOK)));
             return until.left().is_some();
         }
-        self.freed.wait(moment, until) && until.left().is_some()
+        self.made.wait(moment, until) && until.left().is_some()
     }
 
     /// Until when an append that starts now may wait.
     pub(crate) fn patience(&self) -> Deadline {
         Deadline::after(self.timeout)
+    }
+
+    /// How long an append may wait.
+    pub(crate) fn waits_at_most(&self) -> Duration {
+        if self.strategy == Overflow::Block { self.timeout } else { Duration::ZERO }
+    }
+
+    /// Whether one event would find room now.
+    pub(crate) fn is_there(&self) -> bool {
+        !self.claimed() || self.taken.load(Ordering::SeqCst) < self.max_events
     }
 
     /// Whether room for so many events can never be had.
@@ -247,6 +264,8 @@ impl From<Error> for Refusal {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use super::super::tests::store;
+    use super::super::{EventStoreOptions, NewEvent};
     use super::*;
 
     fn room(strategy: Overflow) -> Room {
@@ -289,5 +308,26 @@ mod tests {
             assert!(waits.join().unwrap());
         });
         assert!(signal.wait(moment, Deadline::after(Duration::ZERO)), "the news is older than the wait");
+    }
+
+    #[test]
+    fn room_that_was_claimed_in_vain_wakes_who_waits_for_it() {
+        let store = store(EventStoreOptions {
+            max_events: Some(3),
+            overflow: Overflow::Block,
+            block_timeout: Duration::from_secs(5),
+            ..EventStoreOptions::default()
+        });
+        let event = NewEvent { event_type: "t".into(), ..NewEvent::default() };
+        // As a batch does that turns out to need more memory than there is.
+        let claim = store.retention.room.claim(3, false);
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| store.append(&event).is_ok());
+            while store.retention.room.made.waiting.load(Ordering::SeqCst) == 0 {
+                std::thread::yield_now();
+            }
+            drop(claim);
+            assert!(waits.join().unwrap(), "it slept beside an empty store");
+        });
     }
 }

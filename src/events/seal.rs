@@ -124,3 +124,84 @@ impl EventStore {
         self.shared.pool.prepare();
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::super::query::Query;
+    use super::super::record::{FLAG_FIRST, FLAG_LAST};
+    use super::super::segment::Segment;
+    use super::super::store::{Now, draft};
+    use super::super::tests::store;
+    use super::super::{EventStoreOptions, NewEvent};
+    use super::*;
+
+    /// What a panic leaves behind in the middle of a batch that goes over several segments.
+    fn break_off(store: &EventStore, event: &NewEvent<'_>) {
+        let interned = store.intern(event).unwrap();
+        let shard = &store.shards[0];
+        let mut active = shard.lock();
+        let fresh: Vec<_> = (0..2).map(|_| Segment::create(&store.shared, store.shape, 0).unwrap()).collect();
+        shard.extend(&fresh);
+        let now = Now { time: 0, wall: 0 };
+        for mut writer in active.take().into_iter().chain(fresh).take(2) {
+            while writer.stage(&draft(event, interned, now, FLAG_FIRST | FLAG_LAST), 0).is_some() {}
+        }
+    }
+
+    fn found(store: &EventStore) -> Vec<u64> {
+        let query = Query { time_range: Some((0, 100)), ..Query::default() };
+        let mut found = store.query(&query).unwrap();
+        let seqs: Vec<u64> = std::iter::from_fn(|| found.next().map(|event| event.seq())).collect();
+        assert_eq!(store.query(&query).unwrap().count().unwrap(), seqs.len() as u64);
+        assert_eq!(store.stats().events, seqs.len() as u64);
+        seqs
+    }
+
+    #[test]
+    fn what_a_panic_leaves_half_way_is_neither_shown_nor_counted_nor_sealed() {
+        for (at_first, orphan_time) in [(0, 5), (2, -7), (2, 1_000), (3, 5)] {
+            let store = store(EventStoreOptions {
+                shards: Some(1),
+                segment_events: Some(4),
+                ..EventStoreOptions::default()
+            });
+            let event =
+                |time| NewEvent { event_type: "t".into(), timestamp: Some(time), ..NewEvent::default() };
+            for time in (1..=at_first).rev() {
+                store.append(&event(time)).unwrap();
+            }
+            break_off(&store, &event(orphan_time));
+            for time in 10..=15 {
+                store.append(&event(time)).unwrap();
+            }
+            let expected: Vec<u64> = (1..=at_first as u64)
+                .rev()
+                .chain(at_first as u64 + 1..)
+                .take(at_first as usize + 6)
+                .collect();
+            assert_eq!(found(&store), expected);
+            assert_eq!(
+                store.seal_pending(),
+                u64::from(at_first > 0) + 1,
+                "those that have events and are full"
+            );
+            assert_eq!(store.seal_pending(), 0);
+            assert_eq!(found(&store), expected);
+            assert_eq!(store.prune_before(2).unwrap(), u64::from(at_first > 0));
+            assert_eq!(
+                found(&store),
+                expected
+                    .iter()
+                    .copied()
+                    .filter(|seq| *seq != at_first as u64 || at_first == 0)
+                    .collect::<Vec<_>>()
+            );
+            assert_eq!(
+                store.prune_before(i64::MAX).unwrap(),
+                expected.len() as u64 - u64::from(at_first > 0)
+            );
+            assert_eq!(found(&store), [0; 0]);
+            assert_eq!(store.stats().segments, 1, "the active one");
+        }
+    }
+}

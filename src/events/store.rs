@@ -202,7 +202,7 @@ impl EventStore {
     /// Errors: those of [`EventStore::append`]; `io_error` or `no_space` if the disk would not take it: the event is
     /// in memory then, `context.event_id` and `context.seq` name it, and the store goes on trying.
     pub fn append_with(&self, event: &NewEvent<'_>, level: Option<Level>) -> Result<Receipt> {
-        let mut receipt = self.append_in(Manner::Waiting, event)?;
+        let mut receipt = self.append_in(Manner::Waiting, event, None)?;
         self.await_level(std::slice::from_mut(&mut receipt), level)?;
         Ok(receipt)
     }
@@ -210,7 +210,7 @@ impl EventStore {
     /// Like [`EventStore::append`] and never waits: where it would wait for room, it fails with `store_full`, and it
     /// does not wait for a disk: [`EventStore::when_durable`] tells when that is done.
     pub fn append_at_once(&self, event: &NewEvent<'_>) -> Result<Receipt> {
-        let receipt = self.append_in(Manner::AtOnce, event)?;
+        let receipt = self.append_in(Manner::AtOnce, event, None)?;
         self.note_unsynced();
         Ok(receipt)
     }
@@ -223,14 +223,22 @@ impl EventStore {
 
     /// Stores what must not be lost to a strategy: changes of configuration.
     pub(crate) fn append_reserved(&self, event: &NewEvent<'_>) -> Result<Receipt> {
-        self.append_in(Manner::Reserved, event)
+        self.append_in(Manner::Reserved, event, None)
     }
 
-    fn append_in(&self, manner: Manner, event: &NewEvent<'_>) -> Result<Receipt> {
-        match self.append_one(event, manner) {
+    /// Stores an event that waited, with the times when it was handed in where it states none. As the store's strategy
+    /// says where there is no room; nobody waits for a disk.
+    pub(super) fn append_queued(&self, manner: Manner, event: &NewEvent<'_>, now: Now) -> Result<Receipt> {
+        let mut receipt = self.append_in(manner, event, Some(now))?;
+        self.await_level(std::slice::from_mut(&mut receipt), Some(Level::Accepted))?;
+        Ok(receipt)
+    }
+
+    fn append_in(&self, manner: Manner, event: &NewEvent<'_>, now: Option<Now>) -> Result<Receipt> {
+        match self.append_one(event, manner, now) {
             Ok(receipt) => Ok(receipt),
             Err(refusal) => {
-                let again = || self.append_one(event, manner);
+                let again = || self.append_one(event, manner, now);
                 let dropped = || Ok(self.dropped(event));
                 self.overflow(manner, 1, refusal, again, dropped)
             }
@@ -284,7 +292,7 @@ impl EventStore {
             if waits && possible && !room.hopeless(events) {
                 let until = *until.get_or_insert_with(|| room.patience());
                 // The moment comes before the look, so that what is freed in between ends the wait at once.
-                let moment = room.freed.moment();
+                let moment = room.moment();
                 match again() {
                     Ok(stored) => return Ok(stored),
                     Err(next) => refusal = next,
@@ -309,7 +317,12 @@ impl EventStore {
         self.disk.is_none() && self.retention.evict_oldest(&self.shards, &self.frontier)
     }
 
-    fn append_one(&self, event: &NewEvent<'_>, manner: Manner) -> std::result::Result<Receipt, Refusal> {
+    fn append_one(
+        &self,
+        event: &NewEvent<'_>,
+        manner: Manner,
+        now: Option<Now>,
+    ) -> std::result::Result<Receipt, Refusal> {
         self.check_writable()?;
         validate::check(event, self.options.max_data_bytes)?;
         let interned = self.intern(event)?;
@@ -339,7 +352,8 @@ impl EventStore {
             let (number, shard, mut active) = own_shard(&self.shards).ok_or_else(no_shard)?;
             // Read under the lock, so that events of a shard are in the order of their own timestamps.
             let config = if manner == Manner::Reserved { FLAG_CONFIG } else { 0 };
-            let draft = draft(event, interned, self.now(event), FLAG_FIRST | FLAG_LAST | config);
+            let now = now.unwrap_or_else(|| self.now(event));
+            let draft = draft(event, interned, now, FLAG_FIRST | FLAG_LAST | config);
             let staged = active.as_mut().filter(|w| !w.has_orphans()).and_then(|w| w.stage(&draft, hash));
             let index = if staged.is_some() {
                 staged

@@ -85,6 +85,8 @@ struct Worker {
     finished: bool,
     /// Its thread ended for a fork; `resume` starts another.
     paused: bool,
+    /// It was asked to stop for good.
+    stopped: bool,
 }
 
 impl Supervisor {
@@ -130,13 +132,17 @@ impl Supervisor {
     /// the deadline (it ends later, by itself), `reentrant` when the worker asks for itself. After
     /// [`shutdown`](Self::shutdown), which had its own deadline, nothing is waited for again.
     pub fn stop(&self, name: &str, deadline: Duration) -> Result<()> {
-        let inner = self.shared.lock();
+        let mut inner = self.shared.lock();
         let deadline = Deadline::after(if inner.closed { Duration::ZERO } else { deadline });
-        let Some(worker) = inner.workers.iter().find(|worker| worker.status.name == name) else {
+        let Some(worker) = inner.workers.iter_mut().find(|worker| worker.status.name == name) else {
             return Err(Error::new(Code::ServiceNotFound, format!("there is no worker {name}")));
         };
         if worker.thread_id() == Some(std::thread::current().id()) {
             return Err(Error::new(Code::Reentrant, format!("worker {name} cannot wait for itself")));
+        }
+        worker.stopped = true;
+        if worker.paused {
+            worker.end(WorkerState::Stopped);
         }
         let token = worker.token.clone();
         drop(inner);
@@ -268,25 +274,29 @@ impl Shared {
 
     /// A worker's thread: the body, again after each panic that the window allows.
     fn run(&self, name: &str, body: &Body, token: &StopToken) {
+        let mut token = token.clone();
         loop {
             token.forget_wakers();
-            let outcome = catch_unwind(AssertUnwindSafe(|| body(token)));
-            let again = self.lock().after_run(name, outcome.err().map(message_of), token, &*self.clock);
+            let outcome = catch_unwind(AssertUnwindSafe(|| body(&token)));
+            let next = self.lock().after_run(name, outcome.err().map(message_of), &token, &*self.clock);
             self.changed.notify_all();
-            if !again {
-                return;
-            }
+            let Some(next) = next else { return };
+            token = next;
         }
     }
 }
 
 impl Inner {
-    /// Records how a run ended; whether the body is to run again.
-    fn after_run(&mut self, name: &str, panic: Option<String>, token: &StopToken, clock: &dyn Clock) -> bool {
-        let quiesced = self.quiesced && !self.closed;
-        let Some(worker) = self.workers.iter_mut().find(|worker| worker.status.name == name) else {
-            return false;
-        };
+    /// Records how a run ended; the token of the next one, if the body is to run again.
+    fn after_run(
+        &mut self,
+        name: &str,
+        panic: Option<String>,
+        token: &StopToken,
+        clock: &dyn Clock,
+    ) -> Option<StopToken> {
+        let (closed, quiesced) = (self.closed, self.quiesced);
+        let worker = self.workers.iter_mut().find(|worker| worker.status.name == name)?;
         let mut intensity_reached = false;
         if let Some(message) = panic {
             worker.status.last_panic = Some(message);
@@ -296,17 +306,22 @@ impl Inner {
             if !intensity_reached && !token.is_stopped() {
                 worker.recent.push_back(now);
                 worker.status.restarts += 1;
-                return true;
+                return Some(token.clone());
             }
         }
+        let for_a_fork = token.is_stopped() && !worker.stopped && !closed && !intensity_reached;
+        if for_a_fork && !quiesced {
+            // It was too late for the fork, which is over.
+            worker.token = StopToken::new();
+            return Some(worker.token.clone());
+        }
         worker.finished = true;
-        if quiesced && token.is_stopped() && !intensity_reached {
+        if for_a_fork {
             worker.paused = true;
         } else {
-            let failed = intensity_reached;
-            worker.end(if failed { WorkerState::Failed } else { WorkerState::Stopped });
+            worker.end(if intensity_reached { WorkerState::Failed } else { WorkerState::Stopped });
         }
-        false
+        None
     }
 
     /// The threads of the chosen workers that are at their end, and the names of those that are not.
@@ -334,6 +349,7 @@ impl Worker {
             thread: None,
             finished: false,
             paused: false,
+            stopped: false,
         }
     }
 
@@ -592,5 +608,45 @@ mod tests {
             supervisor.start(&format!("w{n}"), |_| ()).unwrap();
         }
         assert_eq!(supervisor.start("more", |_| ()).unwrap_err().code(), Code::ResourceExhausted);
+    }
+
+    #[test]
+    fn a_worker_that_is_too_late_for_a_fork_goes_on_after_it() {
+        let (supervisor, _) = supervisor();
+        let (enters, entered) = channel();
+        let (go, gate) = channel::<()>();
+        let gate = Mutex::new(gate);
+        let body = move |stop: &StopToken| {
+            enters.send(()).unwrap();
+            // Such as a callback of the host's that takes its time; not the second time.
+            let _ = gate.lock().unwrap().recv();
+            stop.wait_timeout(LONG);
+        };
+        supervisor.start("slow", body).unwrap();
+        entered.recv().unwrap();
+        assert_eq!(supervisor.quiesce(Duration::ZERO), ["slow"], "then do not fork");
+        supervisor.resume();
+        drop(go);
+        assert!(entered.recv_timeout(Duration::from_secs(5)).is_ok(), "nobody runs it any more");
+        assert_eq!(supervisor.status()[0].state, WorkerState::Running);
+        supervisor.stop("slow", LONG).unwrap();
+        assert_eq!(supervisor.status()[0].state, WorkerState::Stopped);
+    }
+
+    #[test]
+    fn a_worker_that_is_stopped_while_it_rests_for_a_fork_stays_so() {
+        let (supervisor, _) = supervisor();
+        let (enters, entered) = channel();
+        let body = move |stop: &StopToken| {
+            enters.send(()).unwrap();
+            stop.wait_timeout(LONG);
+        };
+        supervisor.start("once", body).unwrap();
+        entered.recv().unwrap();
+        assert!(supervisor.quiesce(LONG).is_empty());
+        supervisor.stop("once", LONG).unwrap();
+        supervisor.resume();
+        assert_eq!(supervisor.status()[0].state, WorkerState::Stopped);
+        assert!(entered.recv_timeout(Duration::from_millis(100)).is_err(), "it runs again");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use elixirscope_foundation::error::Code;
 use elixirscope_foundation::events::{
-    AsyncStats, Encoding, EventStore, EventStoreOptions, NewEvent, Order, Query,
+    AsyncStats, Encoding, EventStore, EventStoreOptions, NewEvent, Order, Overflow, Query,
 };
 use elixirscope_foundation::foundation::Foundation;
 use elixirscope_foundation::options::Options;
@@ -256,4 +256,45 @@ fn limits_that_cannot_work_are_refused() {
     app.events().append_async(&largest).unwrap();
     app.events().flush_async(LONG).unwrap();
     assert_eq!(app.events().get(1).unwrap().view().data().len(), 60_000);
+}
+
+#[test]
+fn an_event_sent_again_to_be_stored_later_is_known_whatever_its_time_of_sending() {
+    let foundation = open(r#"{"on_duplicate": "return"}"#);
+    let store = foundation.events();
+    let event = tick(7);
+    let first = store.append(&event).unwrap();
+    store.append_async(&event).unwrap();
+    store.append_async(&tick(8)).unwrap();
+    store.append_async(&tick(8)).unwrap();
+    store.flush_async(Duration::from_secs(5)).unwrap();
+    let stats = store.stats();
+    assert_eq!((stats.later.stored, stats.later.failed_duplicate, stats.repeated), (3, 0, 2), "{stats:?}");
+    assert_eq!(store.get(7).unwrap().view().seq(), first.seq);
+    // What it states must be the same all the same.
+    let other = NewEvent { timestamp: Some(1), ..event };
+    store.append_async(&other).unwrap();
+    store.flush_async(Duration::from_secs(5)).unwrap();
+    assert_eq!(store.stats().later.failed_duplicate, 1);
+}
+
+#[test]
+fn who_stores_for_a_missing_worker_waits_for_room_no_longer_than_it_may() {
+    let clock = AnchoredClock::new(Arc::new(SimClock::new(1_000)), 0);
+    let options = EventStoreOptions {
+        max_events: Some(1),
+        overflow: Overflow::Block,
+        block_timeout: LONG,
+        ..EventStoreOptions::default()
+    };
+    let store = EventStore::open(options, clock, Arc::default()).unwrap();
+    for id in 1..=2 {
+        store.append_async(&tick(id)).unwrap();
+    }
+    assert_eq!(store.flush_async(Duration::from_millis(50)).unwrap_err().code(), Code::Timeout);
+    assert_eq!((ids(&store), store.stats().later.waiting), (vec![1], 1), "it waits on");
+    assert_eq!(store.prune_before(i64::MAX).unwrap(), 1);
+    store.flush_async(LONG).unwrap();
+    assert_eq!(ids(&store), [2]);
+    assert_eq!(fates(&store.stats().later), 2);
 }

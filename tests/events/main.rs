@@ -2,6 +2,7 @@
 
 mod bounds;
 mod cleanup;
+mod edges;
 mod later;
 mod model;
 #[path = "../support/property.rs"]

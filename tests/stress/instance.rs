@@ -134,6 +134,7 @@ fn under_everything(event_store: &serde_json::Value) {
     let counts = Arc::clone(&changes);
     let count = Box::new(move |_: &Change| _ = counts.fetch_add(1, Ordering::SeqCst));
     let counted = app.config().subscribe_callback("interface", 16, count).unwrap();
+    app.telemetry().counter("kept", &[]).unwrap();
     let told = std::thread::scope(|scope| {
         let writers = vec![
             spawn(scope, "append", || append(world, store, events)),

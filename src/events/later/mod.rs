@@ -19,10 +19,9 @@ pub(super) use self::queue::{Limits, Queue};
 pub use self::stats::AsyncStats;
 pub(super) use self::stats::Outcome;
 use self::stats::{Failure, Refused};
-use super::durability::Level;
-use super::model::{DROPPED, NewEvent, Receipt};
+use super::model::{DROPPED, NewEvent};
 use super::overflow::Overflow;
-use super::store::EventStore;
+use super::store::{EventStore, Manner, Now};
 use super::validate;
 use crate::error::{Code, Error, Result};
 use crate::runtime::deadline::Deadline;
@@ -148,10 +147,7 @@ impl EventStore {
         if later.working() || self.overflow_strategy() == Overflow::Block {
             return;
         }
-        if self.store_waiting(HELP, || false, Self::append_at_once) == Progress::More {
-            // A worker that has begun meanwhile may have found nothing, since this call had it all.
-            later.queue.wake();
-        }
+        later.queue.help(HELP, |event, now| self.store_queued(Manner::AtOnce, event, now));
     }
 
     /// Waits until every event that [`EventStore::append_async`] took before this call is stored, or counted as not
@@ -185,7 +181,7 @@ impl EventStore {
         stop.on_stop(move || waker.wake());
         let _working = Working::new(&self.later.working);
         while !stop.is_stopped() {
-            if self.store_waiting(u64::MAX, || stop.is_stopped(), Self::append_waiting) != Progress::Taken {
+            if self.store_waiting(|| stop.is_stopped()) != Progress::Taken {
                 queue.rest(LINGER);
             } else if stop.wait_timeout(LINGER) {
                 break;
@@ -202,34 +198,35 @@ impl EventStore {
         if self.wait_stored(target, deadline) {
             return 0;
         }
-        let left = target.saturating_sub(queue.finished());
-        if queue.abandon() { queue.stats().dropped_at_close } else { left }
+        if queue.abandon() {
+            return queue.stats().dropped_at_close;
+        }
+        // Somebody is storing one of them and drops the rest.
+        target.saturating_sub(queue.finished())
     }
 
-    /// Waits until so many of the events that were taken are finished; stores them where there is no worker.
+    /// Waits until so many of the events that were taken are finished; stores them where there is no worker. An event
+    /// that would wait for room beyond the deadline waits on in the queue.
     fn wait_stored(&self, target: u64, deadline: Deadline) -> bool {
+        let room = &self.retention.room;
+        let stop = || deadline.left().is_none_or(|left| left < room.waits_at_most() && !room.is_there());
         self.later.queue.wait_finished(target, deadline, || {
             if !self.later.working() {
-                self.store_waiting(u64::MAX, || deadline.left().is_none(), Self::append_waiting);
+                self.store_waiting(stop);
             }
         })
     }
 
-    /// As the store's strategy says where there is no room; nobody waits for a disk.
-    fn append_waiting(&self, event: &NewEvent<'_>) -> Result<Receipt> {
-        self.append_with(event, Some(Level::Accepted))
+    fn store_waiting(&self, stop: impl Fn() -> bool) -> Progress {
+        let store = |event: &NewEvent<'_>, now| self.store_queued(Manner::Waiting, event, now);
+        self.later.queue.drain(u64::MAX, stop, store)
     }
 
-    fn store_waiting(
-        &self,
-        most: u64,
-        stop: impl Fn() -> bool,
-        append: impl Fn(&Self, &NewEvent<'_>) -> Result<Receipt>,
-    ) -> Progress {
-        self.later.queue.drain(most, stop, |event| match append(self, event) {
+    fn store_queued(&self, manner: Manner, event: &NewEvent<'_>, now: Now) -> Outcome {
+        match self.append_queued(manner, event, now) {
             Ok(receipt) if receipt.level == DROPPED => Outcome::DroppedNewest,
             Ok(_) => Outcome::Stored,
             Err(error) => Outcome::Failed(Failure::from(error.code())),
-        })
+        }
     }
 }

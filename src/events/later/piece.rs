@@ -1,6 +1,7 @@
 //! Events as they wait: their numbers side by side, and their texts and data in one run of bytes.
 
 use super::super::model::{Encoding, NewEvent, TypeId};
+use super::super::store::Now;
 use crate::error::{Code, Error, Result};
 
 /// What an event takes in a queue beside its texts and data.
@@ -37,6 +38,8 @@ struct Head {
     event_id: u64,
     timestamp: i64,
     wall_time: i64,
+    /// Whether these are the event's own.
+    states_times: [bool; 2],
     parent_id: Option<u64>,
     encoding: Encoding,
     has_correlation: bool,
@@ -68,6 +71,7 @@ impl Piece {
             event_id: queued.event_id,
             timestamp: queued.timestamp,
             wall_time: queued.wall_time,
+            states_times: [queued.event.timestamp.is_some(), queued.event.wall_time.is_some()],
             parent_id: queued.event.parent_id,
             encoding: queued.event.encoding,
             has_correlation: queued.event.correlation_id.is_some(),
@@ -82,8 +86,9 @@ impl Piece {
         self.next >= self.heads.len()
     }
 
-    /// The next event, and the bytes that it took in the queue. It is out when this returns.
-    pub(crate) fn next(&mut self) -> Option<(NewEvent<'_>, usize)> {
+    /// The next event as it was handed in, the times then, and the bytes that it took in the queue. It is out when
+    /// this returns.
+    pub(crate) fn next(&mut self) -> Option<(NewEvent<'_>, Now, usize)> {
         let head = *self.heads.get(self.next)?;
         self.next += 1;
         let mut at = self.at;
@@ -95,11 +100,12 @@ impl Piece {
         let size = HEAD_BYTES + at - self.at;
         self.at = at;
         let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+        let [states_timestamp, states_wall_time] = head.states_times;
         let event = NewEvent {
             event_type: head.event_type.into(),
             event_id: Some(head.event_id),
-            timestamp: Some(head.timestamp),
-            wall_time: Some(head.wall_time),
+            timestamp: states_timestamp.then_some(head.timestamp),
+            wall_time: states_wall_time.then_some(head.wall_time),
             node: text(node),
             pid: text(pid),
             correlation_id: head.has_correlation.then_some(correlation),
@@ -107,7 +113,7 @@ impl Piece {
             encoding: head.encoding,
             data,
         };
-        Some((event, size))
+        Some((event, Now { time: head.timestamp, wall: head.wall_time }, size))
     }
 
     /// Makes it empty, with memory for about as much as usual.
@@ -127,7 +133,8 @@ mod tests {
     #[test]
     fn events_come_out_as_they_went_in_and_memory_is_given_back() {
         let data = vec![b'x'; 3 << 20];
-        let large = NewEvent { data: &data, encoding: Encoding::Raw, ..NewEvent::default() };
+        let large =
+            NewEvent { data: &data, encoding: Encoding::Raw, wall_time: Some(3), ..NewEvent::default() };
         let small = NewEvent {
             node: "köln",
             pid: "<0.1.0>",
@@ -146,12 +153,13 @@ mod tests {
         let sizes = [queued(&large).size(), queued(&small).size()];
         piece.push(&queued(&large)).unwrap();
         piece.push(&queued(&small)).unwrap();
-        let (event, size) = piece.next().unwrap();
+        let (event, now, size) = piece.next().unwrap();
         assert_eq!((event.data, event.encoding, size), (&data[..], Encoding::Raw, sizes[0]));
-        assert_eq!((event.event_id, event.timestamp, event.wall_time), (Some(1), Some(-2), Some(3)));
+        assert_eq!((event.event_id, event.timestamp, event.wall_time), (Some(1), None, Some(3)));
+        assert_eq!((now.time, now.wall), (-2, 3));
         assert_eq!(event.correlation_id, None);
         assert!(!piece.is_done());
-        let (event, size) = piece.next().unwrap();
+        let (event, _, size) = piece.next().unwrap();
         assert_eq!((event.node, event.pid, event.correlation_id), ("köln", "<0.1.0>", Some(&b""[..])));
         assert_eq!((event.parent_id, event.data, size), (Some(9), &b""[..], sizes[1]));
         assert!(piece.is_done() && piece.next().is_none());

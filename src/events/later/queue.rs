@@ -16,6 +16,7 @@
 use std::time::Duration;
 
 use super::super::model::NewEvent;
+use super::super::store::Now;
 use super::piece::{Piece, Queued};
 use super::stats::{AsyncStats, Books, Failure, Outcome, Refused};
 use crate::error::{Code, Error, Result};
@@ -180,12 +181,51 @@ impl Queue {
         self.finished.load(Ordering::Acquire)
     }
 
-    /// Stores what is there, oldest first, until that is all, `most` events are done or `stop` says so.
+    /// Stores what is there, oldest first, until that is all, `most` events are done or `stop` says so. Who leaves
+    /// something has a worker that may have found nothing meanwhile look again.
     pub(crate) fn drain(
+        &self,
+        most: u64,
+        stop: impl Fn() -> bool,
+        store: impl FnMut(&NewEvent<'_>, Now) -> Outcome,
+    ) -> Progress {
+        let progress = self.store_some(most, stop, store);
+        if progress != Progress::More {
+            return progress;
+        }
+        // Who abandons the queue sets this before it looks whether somebody stores, and leaves the rest to them: one
+        // of the two read-modify-writes is the first, so that either we see it here or they find nobody.
+        if self.abandoned.fetch_or(false, Ordering::AcqRel) {
+            return self.store_some(0, || true, |_, _| Outcome::Dropped);
+        }
+        self.wake();
+        progress
+    }
+
+    /// Stores at most so many for want of a worker. Whoever finds somebody storing leaves them what it handed in, so
+    /// who has stored everything looks once more when it is about to be found no more.
+    pub(crate) fn help(&self, most: u64, mut store: impl FnMut(&NewEvent<'_>, Now) -> Outcome) {
+        let mut done = 0;
+        loop {
+            let progress = self.drain(
+                most - done,
+                || false,
+                |event, now| {
+                    done += 1;
+                    store(event, now)
+                },
+            );
+            if progress != Progress::Empty || lock(&self.arriving).piece.is_done() {
+                return;
+            }
+        }
+    }
+
+    fn store_some(
         &self,
         mut most: u64,
         stop: impl Fn() -> bool,
-        mut store: impl FnMut(&NewEvent<'_>) -> Outcome,
+        mut store: impl FnMut(&NewEvent<'_>, Now) -> Outcome,
     ) -> Progress {
         let Some(mut storing) = try_lock(&self.storing) else { return Progress::Taken };
         let mut told = Told { queue: self, events: 0 };
@@ -198,7 +238,7 @@ impl Queue {
                 }
             }
             if self.abandoned.load(Ordering::Acquire) {
-                while let Some((_, bytes)) = storing.next() {
+                while let Some((_, _, bytes)) = storing.next() {
                     told.finish(Outcome::Dropped, bytes);
                 }
                 continue;
@@ -207,10 +247,10 @@ impl Queue {
                 return Progress::More;
             }
             most -= 1;
-            if let Some((event, bytes)) = storing.next() {
+            if let Some((event, now, bytes)) = storing.next() {
                 let mut outcome =
                     Finishing { told: &mut told, outcome: Outcome::Failed(Failure::Other), bytes };
-                outcome.outcome = store(&event);
+                outcome.outcome = store(&event, now);
             }
         }
     }
@@ -273,9 +313,9 @@ impl Queue {
     /// Has what is not stored yet dropped; whether that is done. Where somebody stores just now, it is them who drop
     /// the rest.
     pub(crate) fn abandon(&self) -> bool {
-        self.abandoned.store(true, Ordering::Release);
+        self.abandoned.swap(true, Ordering::AcqRel);
         self.wake();
-        self.drain(0, || true, |_| Outcome::Dropped) == Progress::Empty
+        self.drain(0, || true, |_, _| Outcome::Dropped) == Progress::Empty
     }
 
     pub(crate) fn stats(&self) -> AsyncStats {
@@ -330,6 +370,7 @@ impl Drop for Finishing<'_, '_> {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::mpsc;
 
     use super::super::super::model::TypeId;
     use super::*;
@@ -371,7 +412,7 @@ mod tests {
             push(&queue, id).unwrap();
         }
         let mut seen = vec![];
-        let mut store = |event: &NewEvent<'_>| {
+        let mut store = |event: &NewEvent<'_>, _| {
             seen.push(event.event_id.unwrap());
             assert_ne!(event.event_id, Some(2), "this one panics");
             Outcome::Stored
@@ -392,11 +433,11 @@ mod tests {
         push(&queue, 2).unwrap();
         let error = push(&queue, 3).unwrap_err();
         assert_eq!((error.code(), error.context()["limit"].as_u64()), (Code::StoreFull, Some(2)));
-        assert_eq!(queue.drain(1, || false, |_| Outcome::Stored), Progress::More);
+        assert_eq!(queue.drain(1, || false, |_, _| Outcome::Stored), Progress::More);
         push(&queue, 3).unwrap();
         assert!(push(&queue, 4).is_err());
-        assert_eq!(queue.drain(9, || true, |_| Outcome::Stored), Progress::More, "it is asked to stop");
-        assert_eq!(queue.drain(9, || false, |_| Outcome::Failed(Failure::Full)), Progress::Empty);
+        assert_eq!(queue.drain(9, || true, |_, _| Outcome::Stored), Progress::More, "it is asked to stop");
+        assert_eq!(queue.drain(9, || false, |_, _| Outcome::Failed(Failure::Full)), Progress::Empty);
         let stats = queue.stats();
         assert_eq!((stats.offered, stats.refused_full, stats.stored, stats.failed_full), (5, 2, 1, 2));
 
@@ -415,7 +456,7 @@ mod tests {
         queue.drain(
             1,
             || false,
-            |_| {
+            |_, _| {
                 assert!(!queue.abandon(), "who stores drops the rest");
                 Outcome::Stored
             },
@@ -423,5 +464,46 @@ mod tests {
         let stats = queue.stats();
         assert_eq!((stats.stored, stats.dropped_at_close, stats.refused_closed, stats.waiting), (1, 1, 1, 0));
         assert_eq!(balance(&stats), stats.offered);
+    }
+
+    #[test]
+    fn what_is_abandoned_while_somebody_is_about_to_leave_it_is_dropped_and_counted() {
+        // Told to stop, or done with as many as it was to store, right after it looked whether it is abandoned.
+        let queue = queue(10);
+        push(&queue, 1).unwrap();
+        push(&queue, 2).unwrap();
+        queue.close();
+        let stop = || {
+            assert!(!queue.abandon(), "it is left to who stores");
+            true
+        };
+        queue.drain(9, stop, |_, _| Outcome::Stored);
+        let stats = queue.stats();
+        assert_eq!((stats.dropped_at_close, stats.waiting, stats.waiting_bytes), (2, 0, 0));
+        assert_eq!((queue.finished(), balance(&stats)), (2, stats.offered));
+    }
+
+    #[test]
+    fn a_worker_hears_of_what_another_took_and_left() {
+        let queue = queue(10);
+        std::thread::scope(|scope| {
+            let (rests, resting) = mpsc::channel();
+            let (ends, ended) = mpsc::channel();
+            let worker = &queue;
+            scope.spawn(move || {
+                assert_eq!(worker.drain(9, || false, |_, _| Outcome::Stored), Progress::Empty);
+                rests.send(()).unwrap();
+                worker.rest(Duration::from_millis(200));
+                ends.send(worker.drain(9, || false, |_, _| Outcome::Stored)).unwrap();
+            });
+            resting.recv().unwrap();
+            // Somebody who saw no worker takes what comes, and its time is up.
+            push(&queue, 1).unwrap();
+            assert_eq!(queue.drain(9, || true, |_, _| Outcome::Stored), Progress::More);
+            let heard = ended.recv_timeout(Duration::from_secs(3));
+            queue.wake();
+            assert_eq!(heard.ok(), Some(Progress::Empty), "it sleeps, with an event to store");
+        });
+        assert_eq!(queue.stats().stored, 1);
     }
 }
