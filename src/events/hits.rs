@@ -15,6 +15,8 @@ use crate::runtime::sync::Arc;
 const AHEAD: u32 = 4;
 /// How many steps along a chain are gone before they are wanted: each leads to memory that is far away.
 const CHAIN_AHEAD: usize = 8;
+/// How many lines of a record are asked for: its head, its texts and the data of most.
+const RECORD_LINES: usize = 4;
 
 /// What is still to be walked of the events of one key.
 pub(crate) struct Hits {
@@ -172,10 +174,9 @@ impl Hits {
     }
 }
 
-/// Asks for a record, whose first parts are read soon.
-fn ask_for(segment: &Segment, event: u32) {
+/// Asks for a record, of which not only the head is read soon.
+pub(super) fn ask_for(segment: &Segment, event: u32) {
     if let Some(address) = segment.record_address(event) {
-        prefetch(address);
-        prefetch(address.wrapping_add(64));
+        (0..RECORD_LINES).for_each(|line| prefetch(address.wrapping_add(64 * line)));
     }
 }

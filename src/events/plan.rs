@@ -15,7 +15,7 @@ use super::condition;
 use super::cursor::{Cursor, Filter, Watch};
 use super::disk::PendingFile;
 use super::filter::Kind;
-use super::hits::Hits;
+use super::hits::{Hits, ask_for};
 use super::memory::prefetch;
 use super::pending::{Pending, Ranges};
 use super::query::{Order, Query};
@@ -524,8 +524,5 @@ fn fetch(pending: &[Pending], index: Index, keys: &[u64]) {
         .take(FETCHED as usize)
         .collect();
     found.iter().filter_map(|(segment, at)| segment.offset_address(*at)).for_each(prefetch);
-    for address in found.iter().filter_map(|(segment, at)| segment.record_address(*at)) {
-        prefetch(address);
-        prefetch(address.wrapping_add(64));
-    }
+    found.iter().for_each(|(segment, at)| ask_for(segment, *at));
 }
