@@ -49,6 +49,8 @@ const SAMPLE: usize = 16;
 const MAX_KEYS: usize = 16;
 /// What an event found through an index costs, in events looked at in a row.
 const INDEX_COST: u64 = 2;
+/// Room for so many segments at first: those of a correlation are few.
+const FEW: usize = 32;
 /// So many events are fetched into the caches all at once before they are looked at one by one.
 const FETCHED: u64 = 64;
 
@@ -177,7 +179,7 @@ impl<'a> Asked<'a> {
     /// The indexes that could find the events.
     fn lookups(&self) -> Vec<Lookup> {
         let (query, hash) = (self.query, self.shared.hash);
-        let mut found = Vec::new();
+        let mut found = Vec::with_capacity(2);
         if query.without_indexes {
             return found;
         }
@@ -224,12 +226,13 @@ impl<'a> Asked<'a> {
         let ids = query.id_range.unwrap_or((0, u64::MAX));
         let lookups = self.lookups();
         let mut tally = Tally::default();
-        let mut pending = Vec::new();
         let nothing = self.nothing || from >= to || times.0 > times.1 || ids.0 > ids.1;
         let ranges =
             Ranges { seqs: (from, to), times, ids, order: query.order, only: self.asks_for_ranges_only() };
         let lists: Vec<_> = shards.iter().filter(|_| !nothing).map(Shard::segments).collect();
-        for (entry, bounds) in self.candidates(&lists, &lookups, &ranges, &mut tally) {
+        let candidates = self.candidates(&lists, &lookups, &ranges, &mut tally);
+        let mut pending = Vec::with_capacity(candidates.len());
+        for (entry, bounds) in candidates {
             let segment = Held::clone(&entry.segment);
             tally.events += u64::from(bounds.count);
             if query.without_indexes {
@@ -288,7 +291,7 @@ impl<'a> Asked<'a> {
         for (kind, hashes) in lookups.iter().filter_map(|lookup| lookup.filter.as_ref()) {
             self.shared.filters.narrow(*kind, hashes, &mut masks);
         }
-        let mut found = Vec::new();
+        let mut found = Vec::with_capacity(FEW);
         let everything = self.query.without_indexes;
         for entry in lists.iter().flat_map(|list| list.iter()) {
             // The cheapest look first: most segments have nothing of a correlation, which the filters tell.
@@ -517,12 +520,16 @@ fn shown(one: &Pending, hits: Option<Hits>) -> u64 {
 /// Has what an index leads to read into the caches, for all segments at once: one after the other each step would
 /// wait for memory.
 fn fetch(pending: &[Pending], index: Index, keys: &[u64]) {
-    let found: Vec<(&Segment, u32)> = pending
-        .iter()
-        .flat_map(|one| keys.iter().filter_map(|key| Some((&*one.segment, one.segment.hits(index, *key)?))))
-        .flat_map(|(segment, hits)| hits.newest_first(segment).map(move |at| (segment, at)))
-        .take(FETCHED as usize)
-        .collect();
+    let mut found: Vec<(&Segment, u32)> = Vec::with_capacity(FETCHED as usize);
+    for one in pending {
+        let segment = &*one.segment;
+        for hits in keys.iter().filter_map(|key| segment.hits(index, *key)) {
+            let room = FETCHED as usize - found.len();
+            found.extend(hits.newest_first(segment).take(room).map(|at| (segment, at)));
+        }
+    }
     found.iter().filter_map(|(segment, at)| segment.offset_address(*at)).for_each(prefetch);
-    found.iter().for_each(|(segment, at)| ask_for(segment, *at));
+    for (segment, at) in found {
+        ask_for(segment, at);
+    }
 }
