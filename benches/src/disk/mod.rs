@@ -29,6 +29,10 @@ pub fn run(effort: &Effort) -> Result<Outcome, String> {
              SyncAll, DuckDB in its default; crash_safe: LMDB NOSYNC, SQLite WAL with NORMAL, RocksDB without sync, \
              fjall with Buffer, redb without durability, which SIGKILL does not survive."
                 .to_owned(),
+            "Ours may use 2 GiB of memory, in which what was reopened has room once it was read, as the peers' files have \
+             in the system's cache. By default a store with files uses 512 MiB, and what is beyond is read again, a \
+             segment at a time."
+                .to_owned(),
         ],
         ..Outcome::default()
     };

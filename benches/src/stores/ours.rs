@@ -11,6 +11,9 @@ use elixirscope_foundation::options::Options;
 use super::{Durability, Store};
 use crate::workload::{Answer, Found, Made, type_name};
 
+/// What a store with files may use of memory: as much as the system's cache gives the peers.
+const MEMORY_MB: u64 = 2_048;
+
 /// Our store.
 pub struct Ours {
     /// There until this is dropped.
@@ -31,7 +34,12 @@ impl Ours {
     /// An instance with files; what the directory holds is there again.
     pub fn on_disk(path: &Path, durability: Durability) -> Result<Self, String> {
         let options = serde_json::json!({
-            "event_store": { "max_events": 1_u64 << 40, "data_dir": path, "durability": durability.name() }
+            "event_store": {
+                "max_events": 1_u64 << 40,
+                "data_dir": path,
+                "durability": durability.name(),
+                "max_memory_mb": MEMORY_MB,
+            }
         });
         let options = Options::from_json(&options.to_string()).map_err(|error| error.to_string())?;
         let foundation = Foundation::open(&options).map_err(|error| error.to_string())?;
