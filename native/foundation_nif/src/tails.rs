@@ -84,7 +84,7 @@ impl Tails {
         Ok(id)
     }
 
-    /// Ends those that `wanted` names.
+    /// Ends those that `wanted` names: when this returns, no message of theirs is being sent and none will be.
     fn remove(&self, env: Env<'_>, wanted: impl Fn(u64, LocalPid) -> bool) {
         let gone: Vec<Entry> = {
             let mut entries = self.entries();
@@ -92,10 +92,15 @@ impl Tails {
                 entries.iter().filter(|(id, entry)| wanted(**id, entry.pid)).map(|(id, _)| *id).collect();
             ids.iter().filter_map(|id| entries.remove(id)).collect()
         };
-        for entry in gone {
+        // All are told to end before any is waited for.
+        let ended: Vec<_> = gone.iter().map(|entry| entry.tail.end()).collect();
+        for entry in &gone {
             if let Some(monitor) = &entry.monitor {
                 env.demonitor(&entry.watch, monitor);
             }
+        }
+        for ended in ended {
+            ended.wait();
         }
     }
 
@@ -189,12 +194,17 @@ fn own_term<'a>(env: Env<'a>, value: &Value) -> Term<'a> {
     let Value::Object(fields) = value else { return from_value(env, value, Keys::Strings) };
     let pairs: Vec<(Term<'a>, Term<'a>)> = fields
         .iter()
-        .map(|(key, value)| match (key.as_str(), value) {
-            ("path", Value::String(path)) => (atoms::path().encode(env), path_term(env, path)),
-            ("new_value" | "previous_value" | "timestamp" | "version" | "reset_from_updates_count", _) => {
-                (known_atom(env, key), from_value(env, value, Keys::Strings))
-            }
-            _ => (key.encode(env), from_value(env, value, Keys::Strings)),
+        .map(|(key, value)| {
+            let name = match (key.as_str(), value) {
+                ("path", Value::String(path)) => return (atoms::path().encode(env), path_term(env, path)),
+                ("new_value", _) => atoms::new_value().encode(env),
+                ("previous_value", _) => atoms::previous_value().encode(env),
+                ("timestamp", _) => atoms::timestamp().encode(env),
+                ("version", _) => atoms::version().encode(env),
+                ("reset_from_updates_count", _) => atoms::reset_from_updates_count().encode(env),
+                _ => key.encode(env),
+            };
+            (name, from_value(env, value, Keys::Strings))
         })
         .collect();
     map_of(env, &pairs)
@@ -230,8 +240,8 @@ fn event_subscribe<'a>(
     })
 }
 
-/// The subscription of this id ends, or, with nil, all of the process; a message may be on its way.
-#[rustler::nif]
+/// The subscription of this id ends, or, with nil, all of the process: when this returns, no message is on its way.
+#[rustler::nif(schedule = "DirtyIo")]
 fn event_unsubscribe<'a>(env: Env<'a>, handle: Term<'a>, pid: Term<'a>, id: Term<'a>) -> Term<'a> {
     guard(env, || {
         let pid = local_pid(pid)?;

@@ -116,7 +116,11 @@ defmodule ElixirScope.Soundness.DiskTest do
         assert batches |> Map.values() |> Enum.all?(&(rem(&1, 5) == 0))
         {:ok, kept} = Config.get([:interface, :max_results])
         if value > 0, do: assert(kept >= value)
-        assert {:ok, %{disk: %{gaps: [], recovery: %{existed: true, clean: false}}}} = Events.stats()
+        assert {:ok, %{disk: %{gaps: gaps, recovery: %{existed: true, clean: false}}}} = Events.stats()
+
+        # Where each shard has a log of its own, an append that was in flight may be missing before one that was done.
+        assert gaps == [] or unquote(mode) in [:crash_safe, :interval]
+        assert Enum.all?(gaps, &(&1.reason == "crash"))
         Foundation.shutdown()
         {Enum.map(found, & &1.event_id), value}
       end)

@@ -249,12 +249,12 @@ defmodule ElixirScope.Foundation.Events do
   def subscribe(conditions \\ [], opts \\ []),
     do: Subscription.open(Instance.handle(), self(), conditions, opts)
 
-  @doc "The subscription ends; a message may be on its way. `:ok` also when it has ended already."
+  @doc "The subscription ends: after this no message of it comes. `:ok` also when it has ended already."
   @spec unsubscribe(subscription()) :: :ok | {:error, Error.t()}
   def unsubscribe(subscription),
     do: Native.event_unsubscribe(Instance.handle(), self(), subscription)
 
-  @doc "All subscriptions of the calling process end."
+  @doc "All subscriptions of the calling process end: after this no message of them comes."
   @spec unsubscribe() :: :ok | {:error, Error.t()}
   def unsubscribe, do: Native.event_unsubscribe(Instance.handle(), self(), nil)
 
