@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::files::Scratch;
 use crate::numbered::{self, Numbered, TYPES, lane};
 use crate::tails::Heard;
-use crate::{LONG, Told, World, effort, spawn, until_there_is_room};
+use crate::{LONG, Told, World, append_later, effort, spawn, until_there_is_room};
 
 const RESULTS: &str = "interface.max_results";
 const RATE: &str = "ai.planning.sampling_rate";
@@ -51,19 +51,6 @@ fn append(world: &World, store: &Arc<EventStore>, events: u64) -> Told {
         }
     }
     told
-}
-
-fn append_later(world: &World, store: &EventStore, events: u64) -> Told {
-    for number in lane(2, events) {
-        let event = Numbered::new(number);
-        world.note(&event);
-        while let Err(error) = store.append_async(&event.event()) {
-            assert_eq!(error.code(), Code::StoreFull);
-            store.flush_async(LONG).unwrap();
-        }
-    }
-    store.flush_async(LONG).unwrap();
-    Vec::new()
 }
 
 fn configure(app: &Foundation, updates: u64) -> Told {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use elixirscope_foundation::error::{Code, Result};
 use elixirscope_foundation::events::{EventStore, Query};
 
-use numbered::{Numbered, step_of};
+use numbered::{Numbered, lane, step_of};
 
 /// Longer than anything takes that does not hang.
 const LONG: Duration = Duration::from_mins(5);
@@ -117,6 +117,20 @@ fn until_there_is_room<T>(append: impl Fn() -> Result<T>) -> T {
         }
         std::thread::yield_now();
     }
+}
+
+/// Nobody is told where an event that is stored later comes to stand.
+fn append_later(world: &World, store: &EventStore, events: u64) -> Told {
+    for number in lane(2, events) {
+        let event = Numbered::new(number);
+        world.note(&event);
+        while let Err(error) = store.append_async(&event.event()) {
+            assert_eq!(error.code(), Code::StoreFull);
+            store.flush_async(LONG).unwrap();
+        }
+    }
+    store.flush_async(LONG).unwrap();
+    Vec::new()
 }
 
 /// Starts a thread of a scope with a name, which reports tell.

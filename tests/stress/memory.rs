@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use elixirscope_foundation::error::Code;
 use elixirscope_foundation::events::{
     Aggregate, Cleanup, EventRef, EventStore, EventStoreOptions, NewEvent, Order, Overflow, Query,
     TailOptions,
@@ -13,7 +12,7 @@ use elixirscope_foundation::runtime::clock::{AnchoredClock, SystemClock};
 
 use crate::numbered::{self, Numbered, TYPES, correlation_of, lane};
 use crate::tails::{come_and_go, follow};
-use crate::{LONG, Told, World, effort, spawn, until_there_is_room};
+use crate::{LONG, Told, World, append_later, effort, spawn, until_there_is_room};
 
 /// Most events that the store holds.
 const HELD: u64 = 500;
@@ -69,20 +68,6 @@ fn append_batches(world: &World, store: &EventStore, events: u64) -> Told {
         world.assert_found(store, seq, number);
     }
     told
-}
-
-/// Nobody is told where an event that is stored later comes to stand.
-fn append_later(world: &World, store: &EventStore, events: u64) -> Told {
-    for number in lane(2, events) {
-        let event = Numbered::new(number);
-        world.note(&event);
-        while let Err(error) = store.append_async(&event.event()) {
-            assert_eq!(error.code(), Code::StoreFull);
-            store.flush_async(LONG).unwrap();
-        }
-    }
-    store.flush_async(LONG).unwrap();
-    Vec::new()
 }
 
 /// What a query finds is in its order, whole, and what was asked for.

@@ -40,6 +40,28 @@ fn beside(
     done
 }
 
+/// What is there again after a loss of power, with books that balance.
+fn after_a_crash<S>(storage: &SimStorage, store: S, mode: Durability) -> EventStore {
+    storage.crash();
+    drop(store);
+    let store = open(storage, files(mode), memory(1));
+    balanced(&store);
+    store
+}
+
+/// Forty events of 400 bytes, which fill a log.
+fn a_log_full() -> Vec<NewEvent<'static>> {
+    (0..40).map(|time| NewEvent { data: &[7; 400], ..event(time) }).collect()
+}
+
+/// Stores events of 4 KiB each: sixteen take two blocks, three fill a log.
+fn store_large(store: &EventStore, times: std::ops::Range<i64>) {
+    for time in times {
+        let large = NewEvent { data: &[7; 4 << 10], ..event(time) };
+        store.append_with(&large, Some(Level::Accepted)).unwrap();
+    }
+}
+
 /// A small segment is written anew with what follows it, and all of it is pruned meanwhile: the segment before it is
 /// not the one whose place is taken.
 #[test]
@@ -60,11 +82,8 @@ fn a_small_segment_that_is_pruned_while_it_is_written_anew_takes_no_other_with_i
     let left: Vec<u64> = (1..=16).chain(20..=22).collect();
     assert_eq!(seqs(&store), left);
     balanced(&store);
-    storage.crash();
-    drop(store);
-    let store = open(&storage, files(Durability::Group), memory(1));
+    let store = after_a_crash(&storage, store, Durability::Group);
     assert_eq!(seqs(&store), left);
-    balanced(&store);
 }
 
 /// What is copied to a log while that is being synced is not durable when the sync fails, nor with the next round.
@@ -82,11 +101,8 @@ fn what_is_copied_to_a_log_whose_sync_fails_is_written_again_before_it_is_durabl
             store.wait_for(3, Level::Durable).unwrap();
             assert!(done.load(Ordering::SeqCst));
             store.wait_for(6, Level::Durable).unwrap();
-            storage.crash();
-            drop(store);
-            let store = open(&storage, files(mode), memory(1));
+            let store = after_a_crash(&storage, store, mode);
             assert_eq!(seqs(&store), (1..=6).collect::<Vec<_>>(), "{mode:?}, seed {seed}");
-            balanced(&store);
         }
     }
 }
@@ -105,11 +121,8 @@ fn a_round_after_one_that_failed_in_every_file_does_not_take_its_log_for_synced(
         store.wait_for(3, Level::Durable).unwrap_err();
         storage.clear_faults();
         store.wait_for(3, Level::Durable).unwrap();
-        storage.crash();
-        drop(store);
-        let store = open(&storage, files(Durability::CrashSafe), memory(1));
+        let store = after_a_crash(&storage, store, Durability::CrashSafe);
         assert_eq!(seqs(&store), [1, 2, 3], "seed {seed}, closed: {close}");
-        balanced(&store);
     }
 }
 
@@ -156,11 +169,7 @@ fn read_beside(when: Operation) {
 fn damage_is_counted_once_also_over_a_close() {
     let storage = SimStorage::new(1);
     let store = open(&storage, files(Durability::Group), memory(1));
-    // Two blocks.
-    let data = [7; 4 << 10];
-    for time in 0..16 {
-        store.append_with(&NewEvent { data: &data, ..event(time) }, Some(Level::Accepted)).unwrap();
-    }
+    store_large(&store, 0..16);
     store.seal_files(true).unwrap();
     while store.demote_one(disk(&store)) {}
     damage_first_segment(&storage);
@@ -229,10 +238,7 @@ fn a_log_made_after_a_part_of_a_round_was_sealed_is_read_from_where_the_round_be
             storage.inject(Fault::new(Operation::Create, EIO).on("log-").times(1));
         }
         // A round's worth that fills a log.
-        for time in 0..3 {
-            let data = [7; 4 << 10];
-            store.append_with(&NewEvent { data: &data, ..event(time) }, Some(Level::Accepted)).unwrap();
-        }
+        store_large(&store, 0..3);
         store.sync_now().unwrap();
         store_some(&store, 3..23);
         let done = beside(&storage, &store, (Operation::Write, "log-"), |store| {
@@ -242,11 +248,8 @@ fn a_log_made_after_a_part_of_a_round_was_sealed_is_read_from_where_the_round_be
         });
         store.sync_now().unwrap();
         assert!(done.load(Ordering::SeqCst) || mode.maps());
-        storage.crash();
-        drop(store);
-        let store = open(&storage, files(mode), memory(1));
+        let store = after_a_crash(&storage, store, mode);
         assert_eq!(seqs(&store), (1..=23).collect::<Vec<_>>(), "{mode:?}");
-        balanced(&store);
     }
 }
 
@@ -256,8 +259,7 @@ fn a_log_made_after_a_part_of_a_round_was_sealed_is_read_from_where_the_round_be
 fn a_log_that_is_left_while_it_is_synced_does_not_say_that_it_was() {
     let storage = SimStorage::new(1);
     let store = Arc::new(open(&storage, files(Durability::CrashSafe), memory(1)));
-    let data = [7; 400];
-    let batch: Vec<_> = (0..40).map(|time| NewEvent { data: &data, ..event(time) }).collect();
+    let batch = a_log_full();
     store.append_batch(&batch).unwrap();
     let (snapshot, taken) = channel();
     let watched = storage.clone();
@@ -286,16 +288,14 @@ fn a_file_whose_sync_fails_when_it_is_another_log_already_is_not_written_on() {
     for seed in 0..16 {
         let storage = SimStorage::new(seed);
         let store = Arc::new(open(&storage, files(Durability::CrashSafe), memory(1)));
-        let data = [7; 400];
-        let batch: Vec<_> = (0..40).map(|time| NewEvent { data: &data, ..event(time) }).collect();
+        let batch = a_log_full();
         store.append_batch(&batch).unwrap();
         // The first log is full and left.
         store_some(&store, 0..1);
         let first = "log-0000000000000001";
         let done = beside(&storage, &store, (Operation::Sync, first), |store| {
             store.seal_files(true).unwrap();
-            let data = [7; 400];
-            let batch: Vec<_> = (0..40).map(|time| NewEvent { data: &data, ..event(time) }).collect();
+            let batch = a_log_full();
             store.append_batch(&batch).unwrap();
             store.append_batch(&batch[..5]).unwrap();
         });
@@ -306,11 +306,8 @@ fn a_file_whose_sync_fails_when_it_is_another_log_already_is_not_written_on() {
         store_some(&store, 0..3);
         store.sync_now().unwrap();
         let there = seqs(&store);
-        storage.crash();
-        drop(store);
-        let store = open(&storage, files(Durability::CrashSafe), memory(1));
+        let store = after_a_crash(&storage, store, Durability::CrashSafe);
         assert_eq!(seqs(&store), there, "seed {seed}");
-        balanced(&store);
     }
 }
 
@@ -319,8 +316,7 @@ fn a_file_whose_sync_fails_when_it_is_another_log_already_is_not_written_on() {
 fn logs_that_are_never_synced_are_not_held_open_when_they_are_sealed() {
     let storage = SimStorage::new(1);
     let store = open(&storage, files(Durability::CrashSafe), memory(1));
-    let data = [7; 400];
-    let batch: Vec<_> = (0..40).map(|time| NewEvent { data: &data, ..event(time) }).collect();
+    let batch = a_log_full();
     for _ in 0..20 {
         store.append_batch(&batch).unwrap();
         store.seal_files(true).unwrap();
@@ -338,10 +334,7 @@ fn what_is_pruned_of_a_damaged_segment_that_memory_has_is_gone_once() {
     for second in [None, Some(5), Some(100)] {
         let storage = SimStorage::new(1);
         let store = open(&storage, files(Durability::Group), memory(1));
-        let data = [7; 4 << 10];
-        for time in 0..16 {
-            store.append_with(&NewEvent { data: &data, ..event(time) }, Some(Level::Accepted)).unwrap();
-        }
+        store_large(&store, 0..16);
         store.seal_files(true).unwrap();
         damage_first_segment(&storage);
         assert_eq!(store.prune_before(3).unwrap(), 3);
@@ -415,4 +408,27 @@ fn nothing_of_a_store_is_written_once_it_is_closed() {
         assert_eq!(seqs(&next), there);
         balanced(&next);
     });
+}
+
+/// A log is being made, which takes as long as the disk does, while another thread seals all that is there: the
+/// manifest must not say that the new log, to which the next events go, is not needed.
+#[test]
+fn a_log_that_is_being_made_while_others_seal_is_read_after_a_crash() {
+    for ahead in [false, true] {
+        let storage = SimStorage::new(1);
+        let store = Arc::new(open(&storage, files(Durability::Group), memory(1)));
+        store_some(&store, 0..3);
+        let done = beside(&storage, &store, (Operation::Allocate, "log-"), |store| {
+            assert_eq!(store.seal_files(true).unwrap(), 1);
+        });
+        if ahead {
+            disk(&store).logs.make_ready(1, store.newest_seq() + 1).unwrap();
+        }
+        store_some(&store, 3..6);
+        store.sync_now().unwrap();
+        assert!(done.load(Ordering::SeqCst));
+        let acknowledged = seqs(&store);
+        let store = after_a_crash(&storage, store, Durability::Group);
+        assert_eq!(seqs(&store), acknowledged, "ahead: {ahead}");
+    }
 }

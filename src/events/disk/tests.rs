@@ -354,35 +354,3 @@ fn queries_beside_everything_else_show_each_event_once() {
     drop(store);
     balanced(&open(&storage, files(Durability::CrashSafe), memory(2)));
 }
-
-/// A log is being made, which takes as long as the disk does, while another thread seals all that is there: the
-/// manifest must not say that the new log, to which the next events go, is not needed.
-#[test]
-fn a_log_that_is_being_made_while_others_seal_is_read_after_a_crash() {
-    for ahead in [false, true] {
-        let storage = SimStorage::new(1);
-        let store = Arc::new(open(&storage, files(Durability::Group), memory(1)));
-        store_some(&store, 0..3);
-        let (sealer, made) = (Arc::downgrade(&store), AtomicUsize::new(0));
-        storage.watch(move |operation, path| {
-            let is_log = path.extension().is_some_and(|extension| extension == "esl");
-            if is_log && operation == Operation::Allocate && made.fetch_add(1, Ordering::Relaxed) == 0 {
-                let sealer = sealer.upgrade().unwrap();
-                std::thread::scope(|scope| {
-                    scope.spawn(|| assert_eq!(sealer.seal_files(true).unwrap(), 1));
-                });
-            }
-        });
-        if ahead {
-            disk(&store).logs.make_ready(1, store.newest_seq() + 1).unwrap();
-        }
-        store_some(&store, 3..6);
-        store.sync_now().unwrap();
-        let acknowledged = seqs(&store);
-        storage.crash();
-        drop(store);
-        let store = open(&storage, files(Durability::Group), memory(1));
-        assert_eq!(seqs(&store), acknowledged, "ahead: {ahead}");
-        balanced(&store);
-    }
-}
