@@ -7,8 +7,6 @@
 //! is known from the index itself, of a few segments if there are many. Everything else that the query asks for is
 //! checked event by event.
 
-use std::ops::Range;
-
 use serde::Serialize;
 
 use super::condition;
@@ -239,7 +237,7 @@ impl<'a> Asked<'a> {
                 pending.push(Pending::whole(segment, bounds.count));
                 continue;
             }
-            let range = in_seqs(&segment, &bounds, ranges.seqs);
+            let range = bounds.in_seqs(&segment, ranges.seqs);
             tally.in_seqs += range.len() as u64;
             let one = Pending::narrowed(self.edge(&bounds), segment, &bounds, range, &ranges);
             tally.in_times += one.left();
@@ -461,14 +459,6 @@ fn ranges(query: &Query, tally: &Tally) -> (&'static str, u64) {
         (None, None) => "none",
     };
     (name, tally.events)
-}
-
-/// The part of a segment whose positions lie in this range.
-fn in_seqs(segment: &Segment, bounds: &Bounds, (from, to): (u64, u64)) -> Range<u32> {
-    let (first, last) = bounds.seqs;
-    let low = if first >= from { 0 } else { segment.below_seq(bounds.count, from) };
-    let high = if last < to { bounds.count } else { segment.below_seq(bounds.count, to) };
-    low..high.max(low)
 }
 
 /// About how many of the `left` events in the pending ranges an index shows. A few segments stand for the others.

@@ -82,9 +82,8 @@ fn live(entry: &Entry, from: u64, to: u64) -> u64 {
         return 0;
     }
     let segment = &*entry.segment;
-    let low = if first >= from { 0 } else { segment.below_seq(bounds.count, from) };
-    let high = if last < to { bounds.count } else { segment.below_seq(bounds.count, to) };
-    u64::from(alive(segment, low, high))
+    let range = bounds.in_seqs(segment, (from, to));
+    u64::from(alive(segment, range.start, range.end))
 }
 
 /// How many events of a segment were not removed one by one, from one index to below another.

@@ -4,6 +4,7 @@
 //! segment is added or retired. Within a shard sequence numbers grow from segment to segment.
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::compact::Marks;
@@ -27,6 +28,16 @@ impl Bounds {
         let first = segment.record(0)?.seq();
         let last = segment.record(count.checked_sub(1)?)?.seq();
         Some(Self { count, seqs: (first, last), times: segment.time_bounds(), ids: segment.id_bounds() })
+    }
+}
+
+impl Bounds {
+    /// The part of the segment whose positions lie from the first to below the second.
+    pub(crate) fn in_seqs(&self, segment: &Segment, (from, to): (u64, u64)) -> Range<u32> {
+        let (first, last) = self.seqs;
+        let low = if first >= from { 0 } else { segment.below_seq(self.count, from) };
+        let high = if last < to { self.count } else { segment.below_seq(self.count, to) };
+        low..high.max(low)
     }
 }
 

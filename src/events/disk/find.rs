@@ -26,9 +26,7 @@ impl PendingFile {
     pub(crate) fn open(&self) -> Result<Pending> {
         let segment = self.disk.load(&self.sealed)?;
         let Some(bounds) = Bounds::read(&segment) else { return Ok(Pending::whole(segment, 0)) };
-        let below = |seq| segment.below_seq(bounds.count, seq);
-        let (from, to) = self.ranges.seqs;
-        let range = below(from)..below(to);
+        let range = bounds.in_seqs(&segment, self.ranges.seqs);
         if self.indexed {
             return Ok(Pending::narrowed(self.edge, segment, &bounds, range, &self.ranges));
         }
